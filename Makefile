@@ -1,0 +1,45 @@
+# The commands of this project. `make` alone lists them. Set-up happens once, by itself, before whatever needs it.
+#   PYTHON=python3.12             which Python makes .venv (3.11 to 3.13; found by itself when not given)
+#   TORCH_ARGS="--index-url URL"  where torch comes from, for another build than the default one
+#   ARGS="..."                    passed on: make demo ARGS="--no-serve --json", make test ARGS="tests/config -x"
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+READY := .venv/.installed
+ARGS ?=
+
+.PHONY: help install demo test check bench docs lock
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+$(READY): pyproject.toml scripts/setup.sh $(wildcard requirements/*.txt)
+	@PYTHON="$(PYTHON)" TORCH_ARGS="$(TORCH_ARGS)" sh scripts/setup.sh
+
+install: $(READY) ## create .venv with everything in it; the others do it by themselves
+
+demo: $(READY) ## train a character and open its page
+	@$(BIN)/duologue demo $(ARGS)
+
+test: $(READY) ## the whole test suite
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(READY) ## lint, format, types, import contracts, sizes
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/sizes.py
+
+bench: $(READY) ## every benchmark that needs no GPU (those that do: benchmarks/gpu/README.md)
+	@set -e; for file in $(sort $(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+
+docs: $(READY) ## write docs/reference/ from the code
+	@$(BIN)/python scripts/make_docs.py
+
+lock: $(READY) ## resolve pyproject.toml again into requirements/; add ARGS=--upgrade for newer versions
+	@$(BIN)/uv pip compile -q --config-file requirements/uv.toml $(ARGS) \
+	    pyproject.toml --group dev --output-file requirements/lock.txt
+	@$(BIN)/uv pip compile -q --config-file requirements/uv.toml $(ARGS) \
+	    --no-deps --group pyproject.toml:bundled --output-file requirements/bundled.txt

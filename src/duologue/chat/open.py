@@ -1,0 +1,67 @@
+"""A character's folder to a bot."""
+
+from pathlib import Path
+
+from duologue.characters import Character, load_character
+from duologue.chat.bot import Bot, slug
+from duologue.chat.sessions import Sessions
+from duologue.config import Config
+from duologue.engine import Adapter, BaseModel, EngineName, open_generator
+from duologue.memory import MemoryStore, Scope
+
+
+def open_bot(
+    folder: Path, config: Config, *, engine: EngineName = "hf", adapter: Adapter | None, api_key: str = ""
+) -> Bot:
+    """Open card, model, sessions and memory of a character's folder.
+
+    Args:
+        folder: The character's folder.
+        config: Its configuration.
+        engine: Which engine replies.
+        adapter: The trained adapter; None talks to the base model.
+        api_key: For the `remote` engine.
+
+    Raises:
+        DuologueError: One of the parts cannot be opened; what was opened is closed again.
+    """
+    character = load_folder_character(folder, config)
+    sessions = Sessions.open(folder / "chats.sqlite")
+    memory = None
+    try:
+        memory = MemoryStore.open(folder / "memory.sqlite") if config.memory.enabled else None
+        base = adapter.base if adapter is not None else _base(config)
+        generator = open_generator(engine, base, adapter=adapter, api_key=api_key)
+    except BaseException:
+        sessions.close()
+        if memory is not None:
+            memory.close()
+        raise
+    return Bot(generator, character, config=config, sessions=sessions, memory=memory)
+
+
+def load_folder_character(folder: Path, config: Config) -> Character:
+    """Return the character of a folder: its card, or a plain one named after the folder.
+
+    Raises:
+        ConfigError: The card is missing or broken.
+    """
+    if config.character.card:
+        return load_character(folder / config.character.card)
+    return Character(folder.resolve().name.replace("-", " ").replace("_", " ").title())
+
+
+def memory_scope(folder: Path, config: Config, *, user: str = "local") -> Scope:
+    """Return whose memories a folder holds."""
+    return Scope(user=user, character=slug(load_folder_character(folder, config).name))
+
+
+def _base(config: Config) -> BaseModel:
+    model = config.model
+    return BaseModel(
+        name=model.base,
+        quantization="none" if model.quantization == "auto" else model.quantization,
+        use_double_quantization=model.use_double_quantization,
+        int8_threshold=model.int8_threshold,
+        compute_dtype="float32" if model.compute_dtype == "auto" else model.compute_dtype,
+    )

@@ -1,0 +1,37 @@
+"""What a command prints: text for people, or one JSON document on stdout with everything else on stderr."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one value of duologue.toml.")
+]
+
+
+class Output:
+    """Where text and results go."""
+
+    def __init__(self, *, is_json: bool) -> None:
+        """Open stdout for people, or stderr when stdout belongs to the JSON document."""
+        self.is_json = is_json
+        self.console = Console(stderr=is_json, highlight=False, soft_wrap=False)
+        self.progress_console = Console(stderr=True, highlight=False)
+
+    def say(self, text: RenderableType = "") -> None:
+        """Print for people."""
+        self.console.print(text)
+
+    def title(self, text: str) -> None:
+        """Print a heading."""
+        self.console.print(f"\n[bold]{text}[/bold]")
+
+    def result(self, document: dict[str, Any]) -> None:
+        """Print the JSON document; does nothing without `--json`."""
+        if self.is_json:
+            sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+            sys.stdout.flush()

@@ -1,0 +1,114 @@
+"""Progress of long work: a live bar in a terminal, a line now and then elsewhere. One event sink draws it all."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from duologue.cli.output import Output
+from duologue.engine import Event, OnEvent
+
+_LINE_EVERY_SECONDS = 15.0
+
+
+@contextlib.contextmanager
+def show_progress(out: Output) -> Iterator[OnEvent]:
+    """Yield a sink that draws events until the block ends."""
+    console = out.progress_console
+    if console.is_terminal:
+        with _bar(console) as progress:
+            yield _TerminalSink(progress)
+    else:
+        yield _LineSink(console)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=console,
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Rate:
+    """Time to go, from the steps of this process only: a resumed run starts at a later step."""
+
+    def __init__(self) -> None:
+        self.first_step = -1
+        self.seconds = 0.0
+
+    def remaining(self, event: Event) -> float:
+        if self.first_step < 0:
+            self.first_step = event.step - 1
+        self.seconds += float(event.values["seconds"])
+        per_step = self.seconds / (event.step - self.first_step)
+        return per_step * (int(event.values["max_steps"]) - event.step)
+
+
+class _TerminalSink:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._rate = _Rate()
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        if event.name == "step":
+            self._draw("training", event.step, int(event.values["max_steps"]), _step_text(event, self._rate))
+        elif event.name == "evaluating":
+            which, done, total = event.values["which"], int(event.values["done"]), int(event.values["total"])
+            self._draw(f"measuring the {which} model", done, total, "")
+        elif text := _sentence(event):
+            self._progress.console.print(text)
+
+    def _draw(self, name: str, done: int, total: int, detail: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total, detail="")
+        self._progress.update(self._tasks[name], completed=done, total=total, detail=detail)
+
+
+class _LineSink:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rate = _Rate()
+        self._last_line = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if event.name == "step":
+            text = _step_text(event, self._rate)
+            is_edge = event.step in (1, int(event.values["max_steps"]))
+            if is_edge or time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
+                self._last_line = time.monotonic()
+                self._console.print(f"step {event.step}/{event.values['max_steps']} {text}", soft_wrap=True)
+        elif text := _sentence(event):
+            self._console.print(text, soft_wrap=True)
+
+
+def _step_text(event: Event, rate: _Rate) -> str:
+    values = event.values
+    return (
+        f"loss {float(values['loss']):.3f}  {float(values['tokens_per_second']):.0f} tokens/s  "
+        f"{float(values['memory_gib']):.1f} GiB  {_clock(rate.remaining(event))} to go"
+    )
+
+
+def _sentence(event: Event) -> str:
+    values = event.values
+    sentences = {
+        "loading": lambda: f"loading {values['base']}",
+        "resumed": lambda: f"going on after step {event.step} of {values['max_steps']}",
+        "evaluated": lambda: (
+            f"step {event.step}: loss on held-out conversations {float(values['validation_loss']):.3f}"
+        ),
+        "warning": lambda: f"warning: {values['text']}",
+    }
+    return sentences[event.name]() if event.name in sentences else ""

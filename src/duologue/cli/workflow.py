@@ -1,0 +1,205 @@
+"""The steps that several commands share: open a folder, prepare a run, train it, measure it, serve it."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from duologue.characters import Character
+from duologue.chat import load_folder_character
+from duologue.cli.output import Output
+from duologue.cli.progress import show_progress
+from duologue.cli.show import show_account, show_plan
+from duologue.config import Config, load_config
+from duologue.data import Account, DataStats, ExampleSets, load_splits, make_examples, measure
+from duologue.engine import (
+    Adapter,
+    BaseModel,
+    EngineName,
+    Hardware,
+    Trainer,
+    detect_hardware,
+    open_generator,
+    open_trainer,
+)
+from duologue.errors import ConfigError
+from duologue.plan import Plan, known_facts, make_plan
+from duologue.train import (
+    Run,
+    TrainingResult,
+    find_adapter,
+    load_resumable,
+    new_run,
+    read_history,
+    run,
+    training_lock,
+)
+
+CONFIG_NAME = "duologue.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A character's folder, read and tokenized."""
+
+    folder: Path
+    config: Config
+    config_text: str
+    character: Character
+    account: Account
+    examples: ExampleSets
+    stats: DataStats
+    hardware: Hardware
+    trainer: Trainer
+
+
+def open_folder(folder: Path, overrides: list[str] | None = None) -> Config:
+    """Return the config of a character's folder.
+
+    Raises:
+        ConfigError: The folder is missing, or duologue.toml has faults.
+    """
+    if not folder.is_dir():
+        raise ConfigError("there is no such folder", where=str(folder), action="Make one with: duologue new NAME")
+    return load_config(folder / CONFIG_NAME, overrides=overrides or ())
+
+
+def prepare(folder: Path, overrides: list[str] | None, *, engine: EngineName = "hf") -> Prepared:
+    """Return everything a run needs before it is planned.
+
+    Raises:
+        DuologueError: Config, card, data or base model have faults.
+    """
+    config = open_folder(folder, overrides)
+    character = load_folder_character(folder, config)
+    splits = load_splits(config, folder)
+    trainer = open_trainer(engine)
+    tokenizer = trainer.tokenizer(BaseModel(config.model.base))
+    examples = make_examples(splits, tokenizer, config, character)
+    return Prepared(
+        folder=folder,
+        config=config,
+        config_text=(folder / CONFIG_NAME).read_text(encoding="utf-8"),
+        character=character,
+        account=splits.account,
+        examples=examples,
+        stats=measure(examples.train, examples.validation),
+        hardware=detect_hardware(folder, measure_cpu=True),
+        trainer=trainer,
+    )
+
+
+def trained_adapter_or_none(folder: Path) -> Adapter | None:
+    """Return the adapter of the newest finished run, or None when nothing was trained yet."""
+    found = find_adapter(folder)
+    return found[1] if found else None
+
+
+def trained_adapter(folder: Path) -> Adapter:
+    """Return the adapter of the newest finished run.
+
+    Raises:
+        ConfigError: Nothing was trained yet.
+    """
+    adapter = trained_adapter_or_none(folder)
+    if adapter is None:
+        raise ConfigError("nothing is trained yet", where=str(folder), action=f"Run: duologue train {folder}")
+    return adapter
+
+
+def plan_of(prepared: Prepared) -> Plan:
+    """Return the plan for the machine at hand."""
+    base = BaseModel(prepared.config.model.base)
+    facts = known_facts(base.name) or prepared.trainer.facts(base)
+    return make_plan(prepared.config, prepared.stats, facts, prepared.hardware)
+
+
+def train_run(prepared: Prepared, out: Output, *, is_resumed: bool) -> tuple[Plan, TrainingResult]:
+    """Plan, show and train; or continue the interrupted run with the plan it was started with.
+
+    Raises:
+        InterruptedRun: Ctrl-C or SIGTERM; everything up to the last step is saved.
+    """
+    with training_lock(prepared.folder / "runs"):
+        if is_resumed:
+            into, plan = load_resumable(prepared.folder, prepared.config, prepared.account)
+        else:
+            into, plan = None, plan_of(prepared)
+        out.title("The data")
+        show_account(out, prepared.account, prepared.stats, prepared.examples.faults)
+        out.title("The plan")
+        show_plan(out, plan)
+        into = into or new_run(prepared.folder, today=date.today())
+        out.title(f"Training, run {into.name}")
+        out.say(f"live curves: tensorboard --logdir {into.folder / 'tensorboard'}")
+        with _stop_on_signals() as should_stop, show_progress(out) as on_event:
+            result = run(
+                into,
+                prepared.config,
+                config_text=prepared.config_text,
+                plan=plan,
+                examples=prepared.examples,
+                stats=prepared.stats,
+                account=prepared.account,
+                trainer=prepared.trainer,
+                on_event=on_event,
+                should_stop=should_stop,
+            )
+    return plan, result
+
+
+def evaluate_run(prepared: Prepared, into: Run, plan: Plan, out: Output) -> dict[str, Any]:
+    """Measure base and tuned model, write evaluation.json and report.html; return the evaluation as JSON."""
+    from duologue import evaluate  # brings matplotlib, which no other command needs
+
+    adapter = into.adapter()
+    base = adapter.base
+    with show_progress(out) as on_event:
+        evaluation = evaluate.run(
+            config=prepared.config,
+            character=prepared.character,
+            validation=prepared.examples.validation,
+            open_base=lambda: open_generator("hf", base),
+            open_tuned=lambda: open_generator("hf", base, adapter=adapter),
+            on_event=on_event,
+        )
+    document = evaluation.as_json()
+    into.write("evaluation.json", document)
+    history = read_history(into)
+    picture = prepared.folder / prepared.config.character.card
+    evaluate.write_report(
+        into.folder / "report.html",
+        title=f"{prepared.character.name}, run {into.name}",
+        character=prepared.character,
+        evaluation=evaluation,
+        history=history.steps,
+        validation_points=history.validation,
+        plan=plan,
+        plan_versus_actual=into.read("manifest.json")["plan_versus_actual"],
+        account=prepared.account,
+        stats=prepared.stats,
+        picture=picture if picture.suffix.lower() == ".png" and picture.is_file() else None,
+    )
+    return document
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
+    should_stop = threading.Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        if should_stop.is_set():
+            raise KeyboardInterrupt
+        should_stop.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield should_stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,17 @@
+"""duologue.toml to a frozen `Config`; recipes; the JSON schema."""
+
+from duologue.config.load import RECIPES, load_config, load_recipe, make_config, recipe_text, write_config
+from duologue.config.reference import json_schema, reference_markdown
+from duologue.config.schema import Config
+
+__all__ = [
+    "RECIPES",
+    "Config",
+    "json_schema",
+    "load_config",
+    "load_recipe",
+    "make_config",
+    "recipe_text",
+    "reference_markdown",
+    "write_config",
+]

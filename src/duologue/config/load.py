@@ -1,0 +1,146 @@
+"""Files and overrides to a checked `Config`: all faults at once, each with the nearest known key."""
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from duologue.config.schema import Config, Section
+from duologue.errors import ConfigError
+
+RECIPES = ("quickstart", "original", "optimized")
+
+
+def load_config(path: Path, *, overrides: Iterable[str] = ()) -> Config:
+    """Return the checked config of a duologue.toml.
+
+    Args:
+        path: The file.
+        overrides: Lines of `--set`, such as `training.learning_rate=1e-4`.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or has faults; all faults are named at once.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            f"the file cannot be read ({reason})", where=str(path), action="Make one with: duologue new NAME"
+        ) from error
+    return make_config(_parse(text, where=str(path)), overrides=overrides, where=str(path))
+
+
+def load_recipe(name: str, *, overrides: Iterable[str] = ()) -> Config:
+    """Return the checked config of a shipped recipe.
+
+    Raises:
+        ConfigError: There is no such recipe.
+    """
+    where = f"recipe {name}"
+    return make_config(_parse(recipe_text(name), where=where), overrides=overrides, where=where)
+
+
+def recipe_text(name: str) -> str:
+    """Return the TOML text of a shipped recipe."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        action = f"Did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(f"there is no recipe '{name}'", needed=f"one of {', '.join(RECIPES)}", action=action)
+    return resources.files("duologue.config").joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
+
+
+def make_config(tree: Mapping[str, Any], *, overrides: Iterable[str] = (), where: str) -> Config:
+    """Return the checked config of a parsed tree with overrides applied.
+
+    Raises:
+        ConfigError: With every fault of tree and overrides.
+    """
+    merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    faults = [fault for line in overrides if (fault := _apply(merged, line))]
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        faults += _fault_texts(error.errors())
+    if faults:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        noun = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ConfigError(
+            f"{noun}:\n{listed}", where=where, action="docs/reference/config.md lists every key with its unit."
+        )
+    return config
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write a config as JSON, every value spelled out."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _parse(text: str, *, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"this is not TOML: {error}", where=where) from error
+
+
+def _apply(tree: dict[str, Any], line: str) -> str:
+    """Put one override into the tree; return the fault, or an empty string."""
+    key, equals, text = line.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) != 2 or not all(parts):
+        return f"--set {line}: expected section.key=value"
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a text: --set model.base=bundled:smollm2-135m
+    section = tree.setdefault(parts[0], {})
+    if not isinstance(section, dict):
+        return f"--set {line}: '{parts[0]}' is not a section"
+    section[parts[1]] = value
+    return ""
+
+
+def _fault_texts(details: Iterable[ErrorDetails]) -> list[str]:
+    """Return one line per key; a key of several types (`"auto"` or a number) fails once per type."""
+    texts: dict[str, str] = {}
+    for detail in details:
+        path, fault = _fault(detail)
+        texts[path] = f"{texts[path]} or {fault.partition('; ')[2]}" if path in texts else fault
+    return [f"{path}: {fault}" for path, fault in texts.items()]
+
+
+def _fault(detail: ErrorDetails) -> tuple[str, str]:
+    """Return the key and what is wrong with it."""
+    location = [str(part) for part in detail["loc"] if not str(part).startswith(("literal[", "constrained-", "tuple["))]
+    path = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1)
+        hint = f"; did you mean '{'.'.join([*location[:-1], near[0]])}'?" if near else ""
+        return path, f"unknown key{hint}"
+    if detail["type"] == "missing":
+        return path, "missing; this key is required"
+    found = json.dumps(detail["input"], default=str)
+    shown = found if len(found) <= 80 else found[:77] + "..."
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return path, f"found {shown}; {message}"
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    model: type[Section] = Config
+    for part in parents:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        candidates = [annotation, *get_args(annotation)]
+        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, Section)]
+        if not nested:
+            return []
+        model = nested[0]
+    return list(model.model_fields)

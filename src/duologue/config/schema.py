@@ -1,0 +1,227 @@
+"""The sections of duologue.toml. The text under a field is its only description; the reference is made of it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Auto = Literal["auto"]
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A table of duologue.toml: frozen, without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class RunSection(Section):
+    """`[run]`: the run as a whole."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of splits, initialisation, order and dropout."""
+
+
+class ModelSection(Section):
+    """`[model]`: the base model."""
+
+    base: Annotated[str, Field(min_length=1)]
+    """A bundled name (`bundled:smollm2-135m`), a local folder, a `.gguf` file or a Hugging Face id."""
+    quantization: Literal["auto", "none", "nf4", "int8"] = "auto"
+    """Format of the frozen weights while training; `auto` takes the most exact one that fits."""
+    use_double_quantization: bool = True
+    """NF4 only: quantise the scales as well (saves 0.047 bytes per parameter)."""
+    int8_threshold: Annotated[float, Field(ge=0)] = 6.0
+    """int8 only: activations above this are multiplied in 16 bit (LLM.int8); 0 turns the split off."""
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of activations and unquantised weights; `auto` is bfloat16 on GPUs that have it, else float32."""
+
+
+class DataSection(Section):
+    """`[data]`: the conversations."""
+
+    train: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Files with conversations, relative to duologue.toml."""
+    format: Literal["auto", "messages", "sharegpt", "alpaca"] = "auto"
+    """Shape of the files; `auto` detects it per file."""
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the conversations that is held out to measure loss and perplexity."""
+    max_length_tokens: Annotated[int, Field(ge=16)] = 1024
+    """Longest example; a longer conversation is cut between turns into several."""
+    train_on_greeting: bool = False
+    """Whether an assistant message before the first user message is a target or only context."""
+    skip_faulty_rows: bool = True
+    """Drop and count rows with faults; false stops at the first check instead."""
+
+
+class LoraSection(Section):
+    """`[lora]`: the adapter."""
+
+    rank: PositiveInt = 16
+    """Inner width of the adapter's matrices."""
+    alpha: PositiveInt = 32
+    """Scale: the update is multiplied by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout at the adapter's input."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Linear layers to adapt: `all-linear` or names such as `q_proj`."""
+    num_layers: Literal["all"] | PositiveInt = "all"
+    """Adapt only the last N transformer blocks; the backward pass ends at the lowest of them."""
+
+
+class TrainingSection(Section):
+    """`[training]`: the optimisation."""
+
+    num_epochs: Annotated[float, Field(gt=0)] = 3.0
+    """Passes over the training split, when `max_steps` is `auto`."""
+    max_steps: Auto | PositiveInt = "auto"
+    """Optimizer steps; `auto` is what `num_epochs` needs, shortened to `budget.max_minutes`."""
+    micro_batch_size: Auto | PositiveInt = "auto"
+    """Sequences per forward pass on one device."""
+    gradient_accumulation_steps: Auto | PositiveInt = "auto"
+    """Forward passes per optimizer step; `auto` makes a global batch of 8."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    """Peak learning rate."""
+    lr_schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Shape of the learning rate after the warm-up."""
+    warmup_fraction: Fraction = 0.03
+    """Share of the steps with a linearly rising learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW weight decay."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are scaled down to this norm."""
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Recompute activations to save memory; `auto` turns it on only when the run would not fit without."""
+    save_every_steps: Auto | PositiveInt = "auto"
+    """Steps between checkpoints; `auto` is a tenth of the run, at most 100."""
+    eval_every_steps: Auto | Annotated[int, Field(ge=0)] = "auto"
+    """Steps between measurements on the validation split; 0 turns them off; `auto` is a quarter of the run."""
+    num_checkpoints: PositiveInt = 2
+    """Checkpoints kept on disk."""
+
+
+class BudgetSection(Section):
+    """`[budget]`: what a run may cost."""
+
+    max_minutes: Literal["unlimited"] | Annotated[float, Field(gt=0)] = "unlimited"
+    """Training time to aim for; with `training.max_steps = "auto"` the run is shortened to it."""
+    electricity_usd_per_kwh: Annotated[float, Field(ge=0)] = 0.18
+    """Price of electricity (US residential forecast for 2026, EIA, 2025-12-23)."""
+
+
+class CharacterSection(Section):
+    """`[character]`: who speaks."""
+
+    card: str = ""
+    """Character card (PNG or JSON), relative to duologue.toml; empty for a plain assistant named after the folder."""
+    user_name: Annotated[str, Field(min_length=1, max_length=80)] = "User"
+    """What `{{user}}` stands for."""
+
+
+class GenerationSection(Section):
+    """`[generation]`: how replies are drawn."""
+
+    max_new_tokens: PositiveInt = 128
+    """Longest reply."""
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.8
+    """0 always takes the most likely token."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Smallest set of tokens with this probability mass."""
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Number of most likely tokens kept; 0 keeps all."""
+    min_p: Fraction = 0.05
+    """Tokens below this share of the best token's probability are dropped."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=3)] = 1.05
+    """Above 1: tokens already said become less likely."""
+    context_tokens: Auto | Annotated[int, Field(ge=64)] = "auto"
+    """Short-term buffer: prompt and reply together; `auto` is the model's own limit, at most 4096."""
+
+
+class MemorySection(Section):
+    """`[memory]`: long-term memory."""
+
+    enabled: bool = True
+    """Store turns and recall lines from earlier sessions."""
+    num_recalled: Annotated[int, Field(ge=0, le=20)] = 3
+    """Lines recalled per question."""
+    max_recalled_tokens: Annotated[int, Field(ge=0)] = 160
+    """Upper bound of all recalled lines together."""
+
+
+class GuardSection(Section):
+    """`[guard]`: what goes in."""
+
+    rating: Literal["general", "mature", "adult"] = "general"
+    """Content rating; anything but `general` needs an age gate in front of the server."""
+    max_input_chars: PositiveInt = 8000
+    """Longest message."""
+    requests_per_minute: PositiveInt = 30
+    """Replies one client may ask for per minute."""
+    burst: PositiveInt = 10
+    """Replies one client may ask for at once."""
+
+
+class EvaluationSection(Section):
+    """`[evaluation]`: what is measured after training."""
+
+    prompts: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "Hello, who are you?",
+        "I had a long day and I can't sleep.",
+        "What should I cook tonight?",
+        "Can you explain why the sky is blue?",
+        "I have to go now. Goodbye.",
+    )
+    """Prompts that base and tuned model answer side by side in the report."""
+    max_new_tokens: PositiveInt = 60
+    """Length of those replies."""
+
+
+class ServerSection(Section):
+    """`[server]`: the web page and the API."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback needs an API key."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 7860
+    """Port; 0 takes a free one."""
+    max_waiting: PositiveInt = 16
+    """Requests that may wait for the model; more are answered with 503."""
+
+
+class ExportSection(Section):
+    """`[export]`: what leaves the workshop."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    """Type of the merged model's weights."""
+
+
+class Config(Section):
+    """duologue.toml."""
+
+    model_config = ConfigDict(title="duologue.toml")
+
+    run: RunSection = RunSection()
+    """The run as a whole."""
+    model: ModelSection
+    """The base model."""
+    data: DataSection
+    """The conversations."""
+    lora: LoraSection = LoraSection()
+    """The adapter."""
+    training: TrainingSection = TrainingSection()
+    """The optimisation."""
+    budget: BudgetSection = BudgetSection()
+    """What a run may cost."""
+    character: CharacterSection = CharacterSection()
+    """Who speaks."""
+    generation: GenerationSection = GenerationSection()
+    """How replies are drawn."""
+    memory: MemorySection = MemorySection()
+    """Long-term memory."""
+    guard: GuardSection = GuardSection()
+    """What goes in."""
+    evaluation: EvaluationSection = EvaluationSection()
+    """What is measured after training."""
+    server: ServerSection = ServerSection()
+    """The web page and the API."""
+    export: ExportSection = ExportSection()
+    """What leaves the workshop."""

@@ -1,0 +1,52 @@
+"""Engines: what trains and what generates, behind small Protocols. Model libraries stay in `engine.hf`."""
+
+from duologue.engine.base import (
+    NOT_TRAINED,
+    Adapter,
+    BaseModel,
+    Event,
+    Example,
+    FitResult,
+    Generator,
+    Gpu,
+    Hardware,
+    LoraSettings,
+    ModelFacts,
+    OnEvent,
+    Piece,
+    Precision,
+    Quantization,
+    Sampling,
+    Tokenizer,
+    Trainer,
+    TrainingJob,
+)
+from duologue.engine.hardware import detect_hardware
+from duologue.engine.open import ENGINES, EngineName, open_generator, open_trainer
+
+__all__ = [
+    "ENGINES",
+    "NOT_TRAINED",
+    "Adapter",
+    "BaseModel",
+    "EngineName",
+    "Event",
+    "Example",
+    "FitResult",
+    "Generator",
+    "Gpu",
+    "Hardware",
+    "LoraSettings",
+    "ModelFacts",
+    "OnEvent",
+    "Piece",
+    "Precision",
+    "Quantization",
+    "Sampling",
+    "Tokenizer",
+    "Trainer",
+    "TrainingJob",
+    "detect_hardware",
+    "open_generator",
+    "open_trainer",
+]

@@ -1,0 +1,352 @@
+"""An engine without a model: deterministic arithmetic behind the same Protocols, for tests and for trying things out.
+
+It loads nothing, needs no GPU and answers at once. Its losses, times and replies are computed, not measured, so two
+runs with the same job are equal to the last byte.
+"""
+
+import json
+import math
+import random
+import re
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from duologue.engine.base import (
+    NOT_TRAINED,
+    Adapter,
+    BaseModel,
+    Event,
+    Example,
+    FitResult,
+    ModelFacts,
+    OnEvent,
+    Piece,
+    Sampling,
+    TrainingJob,
+)
+from duologue.engine.neutral import neutralise
+from duologue.errors import EngineError, InterruptedRun
+from duologue.messages import FinishReason, Message
+
+DEFAULT_REPLY = "You said: {message} Tell me more about that."
+TOKENS_PER_SECOND = 1000.0  # the fake's clock: every token takes a millisecond
+_CONTEXT_TOKENS = 8192
+_IM_START, _IM_END = 1, 2
+_SPECIAL_IDS = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
+_FIRST_TEXT_ID = 3
+_CHUNK_BYTES = 6  # 257**6 < 2**53: ids survive JSON and 64-bit arrays
+_SPECIAL = re.compile("(" + "|".join(re.escape(text) for text in _SPECIAL_IDS) + ")")
+_WORD = re.compile(r" ?\S+|\s+")
+
+
+class FakeTokenizer:
+    """A ChatML tokenizer without a vocabulary file: a word, cut into chunks of at most 6 bytes, is its own id.
+
+    An id is the number whose digits in bijective base 256 are the chunk's bytes, so every text can be encoded and
+    every rendered prompt decoded. English comes to about four characters per token, as with real tokenizers.
+    """
+
+    @property
+    def stop_token_ids(self) -> frozenset[int]:
+        """The id of `<|im_end|>`."""
+        return frozenset({_IM_END})
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The two ChatML marks."""
+        return tuple(_SPECIAL_IDS)
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
+        """Return the ids of the messages in ChatML."""
+        ids: list[int] = []
+        for message in messages:
+            content = neutralise(message.content, self.special_tokens)
+            ids += [_IM_START, *self.encode(f"{message.role}\n"), *self.encode(content)]
+            ids += [_IM_END, *self.encode("\n")]
+        if add_generation_prompt:
+            ids += [_IM_START, *self.encode("assistant\n")]
+        return tuple(ids)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text; ChatML marks in it become control tokens, as with real tokenizers."""
+        ids: list[int] = []
+        for part in _SPECIAL.split(text):
+            if part in _SPECIAL_IDS:
+                ids.append(_SPECIAL_IDS[part])
+                continue
+            for word in _WORD.findall(part):
+                raw = word.encode("utf-8", "replace")
+                ids += [_chunk_id(raw[at : at + _CHUNK_BYTES]) for at in range(0, len(raw), _CHUNK_BYTES)]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of the ids, control tokens left out."""
+        return b"".join(_chunk_bytes(token_id) for token_id in ids).decode("utf-8", "replace")
+
+
+class FakeGenerator:
+    """A generator that repeats the last user message inside a fixed sentence, word by word.
+
+    Args:
+        reply: What it says; `{message}` stands for the last user message.
+        delay_seconds: Pause before every word; a set `cancel` ends the pause at once.
+        context_tokens: Longest prompt plus reply it accepts.
+    """
+
+    def __init__(
+        self, *, reply: str = DEFAULT_REPLY, delay_seconds: float = 0.0, context_tokens: int = _CONTEXT_TOKENS
+    ) -> None:
+        """Keep the settings; there is nothing to load."""
+        self._reply = reply
+        self._delay_seconds = delay_seconds
+        self._context_tokens = context_tokens
+        self._tokenizer = FakeTokenizer()
+        self._is_closed = False
+
+    @property
+    def tokenizer(self) -> FakeTokenizer:
+        """The ChatML tokenizer of the fake."""
+        return self._tokenizer
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest prompt plus reply."""
+        return self._context_tokens
+
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling, *, cancel: threading.Event) -> Iterator[Piece]:
+        """Yield the reply word by word; the last piece is empty and carries the finish reason.
+
+        Raises:
+            EngineError: Prompt and reply do not fit the context, or the generator is closed.
+        """
+        if self._is_closed:
+            raise EngineError("the generator is closed", action="Open it again.")
+        wanted = len(prompt_ids) + sampling.max_new_tokens
+        if wanted > self._context_tokens:
+            raise EngineError(
+                f"prompt ({len(prompt_ids)} tokens) and reply ({sampling.max_new_tokens} tokens) need {wanted} tokens",
+                needed=f"at most {self._context_tokens}",
+                action="Shorten the conversation or lower generation.max_new_tokens.",
+            )
+        message = _last_user_text(prompt_ids, self._tokenizer)
+        text = _cut_at_stop(self._reply.replace("{message}", message), sampling.stop)
+        return self._pieces(text, sampling.max_new_tokens, cancel)
+
+    def score(self, examples: Sequence[Example]) -> tuple[float, int]:
+        """Return a likelihood that depends on the tokens alone: between 1 and 2 nats each."""
+        targets = [label for example in examples for label in example.labels if label != NOT_TRAINED]
+        return sum(1.0 + label % 1009 / 1009 for label in targets), len(targets)
+
+    def close(self) -> None:
+        """Refuse further work, as a freed model would."""
+        self._is_closed = True
+
+    def _pieces(self, text: str, max_new_tokens: int, cancel: threading.Event) -> Iterator[Piece]:
+        num_tokens = 0
+        finish_reason: FinishReason = "stop"
+        for word in _WORD.findall(text):
+            if cancel.wait(self._delay_seconds):
+                finish_reason = "cancelled"
+                break
+            ids = self._tokenizer.encode(word)[: max_new_tokens - num_tokens]
+            num_tokens += len(ids)
+            raw = b"".join(_chunk_bytes(token_id) for token_id in ids)
+            yield Piece(raw.decode("utf-8", "ignore"), num_tokens)
+            if num_tokens == max_new_tokens:
+                finish_reason = "length"
+                break
+        yield Piece("", num_tokens, finish_reason)
+
+
+class FakeTrainer:
+    """A trainer whose loss falls along a fixed curve and whose adapter is a few bytes."""
+
+    def facts(self, base: BaseModel) -> ModelFacts:
+        """Return the shape of a tiny Llama; the fake has no weights of its own."""
+        return ModelFacts(
+            name=base.name,
+            hidden_size=64,
+            num_layers=2,
+            intermediate_size=256,
+            num_heads=4,
+            num_kv_heads=2,
+            head_dim=16,
+            vocab_size=49152,
+            has_tied_embeddings=True,
+            context_tokens=_CONTEXT_TOKENS,
+        )
+
+    def tokenizer(self, base: BaseModel) -> FakeTokenizer:  # noqa: ARG002  (the Protocol's signature)
+        """Return the ChatML tokenizer of the fake, the same for every base."""
+        return FakeTokenizer()
+
+    def fit(
+        self,
+        job: TrainingJob,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        *,
+        on_event: OnEvent,
+        should_stop: threading.Event,
+    ) -> FitResult:
+        """Run the steps of a job, continuing from `checkpoints/state.json` when it is there.
+
+        Raises:
+            InterruptedRun: `should_stop` was set; the state after the last finished step is on disk.
+        """
+        assert train, "a plan without examples must not reach the engine"
+        on_event(Event("loading", values={"base": job.base.name}))
+        on_event(Event("loaded", values={"seconds": 0.0}))
+        state = _read_state(job.run_folder)
+        if state.step:
+            on_event(Event("resumed", step=state.step))
+        num_tokens = num_trained_tokens = 0
+        for step in range(state.step + 1, job.max_steps + 1):
+            batch = _batch(train, job, step=step)
+            state = _State(step, (*state.losses, _loss(job, step=step)))
+            num_tokens += sum(example.num_tokens for example in batch)
+            num_trained_tokens += sum(example.num_trained_tokens for example in batch)
+            on_event(_step_event(job, state))
+            if validation and job.eval_every_steps and step % job.eval_every_steps == 0:
+                on_event(Event("evaluated", step=step, values={"validation_loss": state.losses[-1] + 0.1}))
+            if step % job.save_every_steps == 0 or step == job.max_steps or should_stop.is_set():
+                _write_state(job.run_folder, state)
+                on_event(Event("checkpoint", step=step, values={"folder": str(job.run_folder / "checkpoints")}))
+            if should_stop.is_set() and step < job.max_steps:
+                raise InterruptedRun(
+                    f"training stopped after step {step} of {job.max_steps}", action="Continue with --resume."
+                )
+        adapter = _write_adapter(job, state)
+        on_event(Event("saved", step=state.step, values={"folder": str(adapter.folder)}))
+        tail = state.losses[-max(1, len(state.losses) // 10) :]
+        return FitResult(
+            adapter=adapter,
+            num_steps=state.step,
+            final_loss=sum(tail) / len(tail),
+            num_trained_tokens=num_trained_tokens,
+            num_tokens=num_tokens,
+            seconds=num_tokens / TOKENS_PER_SECOND,
+            peak_memory_bytes=16 * sum(example.num_tokens for example in (*train, *validation)),
+            reload_max_difference=0.0,
+        )
+
+    def merge(self, adapter: Adapter, folder: Path) -> float:
+        """Write a copy of the adapter's numbers as a model folder; nothing is rounded, so the difference is 0."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = (adapter.folder / "adapter_model.safetensors").read_bytes()
+        _write_whole(folder / "model.safetensors", weights)
+        _write_whole(folder / "config.json", json.dumps({"model_type": "fake", "base": adapter.base.name}).encode())
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    step: int = 0
+    losses: tuple[float, ...] = ()
+
+
+def _chunk_id(chunk: bytes) -> int:
+    number = 0
+    for byte in chunk:
+        number = number * 256 + byte + 1
+    return _FIRST_TEXT_ID - 1 + number
+
+
+def _chunk_bytes(token_id: int) -> bytes:
+    if token_id < _FIRST_TEXT_ID:
+        return b""
+    number, digits = token_id - _FIRST_TEXT_ID + 1, bytearray()
+    while number:
+        number, digit = divmod(number - 1, 256)
+        digits.append(digit)
+    return bytes(reversed(digits))
+
+
+def _last_user_text(prompt_ids: Sequence[int], tokenizer: FakeTokenizer) -> str:
+    text = ""
+    header = "user\n"
+    starts = [at for at, token_id in enumerate(prompt_ids) if token_id == _IM_START]
+    for start, end in zip(starts, [*starts[1:], len(prompt_ids)], strict=True):
+        message = tokenizer.decode(prompt_ids[start:end])
+        if message.startswith(header):
+            text = message.removeprefix(header).strip()
+    return text
+
+
+def _cut_at_stop(text: str, stop: Sequence[str]) -> str:
+    found = [text.index(mark) for mark in stop if mark and mark in text]
+    return text[: min(found)] if found else text
+
+
+def _batch(train: Sequence[Example], job: TrainingJob, *, step: int) -> list[Example]:
+    first = (step - 1) * job.examples_per_step
+    return [_example_at(train, job.seed, first + offset) for offset in range(job.examples_per_step)]
+
+
+def _example_at(train: Sequence[Example], seed: int, at: int) -> Example:
+    epoch, position = divmod(at, len(train))
+    order = list(range(len(train)))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return train[order[position]]
+
+
+def _loss(job: TrainingJob, *, step: int) -> float:
+    wobble = random.Random(f"{job.seed}/loss/{step}").uniform(-0.05, 0.05)
+    return 1.5 + 2.0 * math.exp(-3.0 * step / job.max_steps) + wobble
+
+
+def _learning_rate(job: TrainingJob, *, step: int) -> float:
+    if step <= job.warmup_steps:
+        return job.learning_rate * step / job.warmup_steps
+    progress = (step - job.warmup_steps) / max(1, job.max_steps - job.warmup_steps)
+    shapes = {"constant": 1.0, "linear": 1.0 - progress, "cosine": 0.5 * (1.0 + math.cos(math.pi * progress))}
+    return job.learning_rate * shapes[job.lr_schedule]
+
+
+def _step_event(job: TrainingJob, state: _State) -> Event:
+    values: dict[str, float | int | str] = {
+        "loss": state.losses[-1],
+        "learning_rate": _learning_rate(job, step=state.step),
+        "grad_norm": 1.0,
+        "tokens_per_second": TOKENS_PER_SECOND,
+    }
+    return Event("step", step=state.step, values=values)
+
+
+def _read_state(run_folder: Path) -> _State:
+    path = run_folder / "checkpoints" / "state.json"
+    if not path.exists():
+        return _State()
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return _State(document["step"], tuple(document["losses"]))
+
+
+def _write_state(run_folder: Path, state: _State) -> None:
+    path = run_folder / "checkpoints" / "state.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_whole(path, json.dumps(asdict(state)).encode())
+
+
+def _write_adapter(job: TrainingJob, state: _State) -> Adapter:
+    folder = job.run_folder / "adapter"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"peft_type": "LORA", "base_model_name_or_path": job.base.name, "r": job.lora.rank}
+    _write_whole(folder / "adapter_config.json", json.dumps(config, indent=2).encode())
+    _write_whole(folder / "adapter_model.safetensors", _safetensors(state.losses))
+    return Adapter(folder=folder, base=job.base)
+
+
+def _safetensors(numbers: Sequence[float]) -> bytes:
+    data = struct.pack(f"<{len(numbers)}f", *numbers)
+    shape = {"losses": {"dtype": "F32", "shape": [len(numbers)], "data_offsets": [0, len(data)]}}
+    header = json.dumps(shape).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)

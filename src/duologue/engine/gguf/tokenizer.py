@@ -1,0 +1,52 @@
+"""Chat template and vocabulary of a GGUF file."""
+
+from collections.abc import Sequence
+
+from duologue.engine.gguf.metadata import GgufMetadata
+from duologue.engine.gguf.server import LlamaServer
+from duologue.engine.gguf.template import ChatTemplate
+from duologue.engine.neutral import neutralise
+from duologue.messages import Message
+
+
+class GgufTokenizer:
+    """Renders with the file's chat template and tokenises with llama.cpp.
+
+    Args:
+        metadata: Header of the file.
+        server: The loaded model, for its vocabulary.
+        where: The file, for errors.
+    """
+
+    def __init__(self, metadata: GgufMetadata, server: LlamaServer, *, where: str) -> None:
+        """Compile the chat template."""
+        self._metadata = metadata
+        self._server = server
+        self._template = ChatTemplate(
+            metadata.chat_template, bos_token=metadata.bos_token, eos_token=metadata.eos_token, where=where
+        )
+        self._special_tokens = tuple(metadata.control_tokens.values())
+
+    @property
+    def stop_token_ids(self) -> frozenset[int]:
+        """Ids that end a reply."""
+        return self._metadata.stop_token_ids
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """Texts that the vocabulary reads as control tokens; `render` neutralises them inside messages."""
+        return self._special_tokens
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
+        """Return the token ids of the chat template filled with `messages`.
+
+        Raises:
+            DataError: The template refuses these messages.
+        """
+        safe = [Message(m.role, neutralise(m.content, self._special_tokens)) for m in messages]
+        text = self._template.render(safe, add_generation_prompt=add_generation_prompt)
+        return tuple(self._server.tokenize(text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids` without control tokens."""
+        return self._server.detokenize([token for token in ids if token not in self._metadata.control_tokens])

@@ -1,0 +1,59 @@
+"""The choice of an engine by name. A model library is imported only when its engine is opened."""
+
+from typing import Literal, get_args
+
+from duologue.engine.base import Adapter, BaseModel, Generator, Trainer
+from duologue.errors import ConfigError
+
+EngineName = Literal["hf", "gguf", "remote", "fake"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+def open_trainer(name: EngineName) -> Trainer:
+    """Return the engine that trains.
+
+    Raises:
+        ConfigError: The engine only generates.
+    """
+    if name == "hf":
+        from duologue.engine.hf import HfTrainer
+
+        return HfTrainer()
+    if name == "fake":
+        from duologue.engine.fake import FakeTrainer
+
+        return FakeTrainer()
+    raise ConfigError(f"engine '{name}' cannot train", needed="'hf' or 'fake'")
+
+
+def open_generator(
+    name: EngineName, base: BaseModel, *, adapter: Adapter | None = None, api_key: str = ""
+) -> Generator:
+    """Load a model for talking.
+
+    Args:
+        name: Which engine.
+        base: The base model; for `gguf` a `.gguf` file or a bundled name, for `remote` the address of the server
+            followed by `#` and the model's name there.
+        adapter: The adapter to apply; None talks to the base model.
+        api_key: For `remote` only.
+
+    Raises:
+        ConfigError: The engine cannot open this model.
+        EngineError: Loading failed.
+    """
+    if name == "hf":
+        from duologue.engine.hf import HfGenerator
+
+        return HfGenerator.open(base, adapter=adapter)
+    if name == "gguf":
+        from duologue.engine.gguf import GgufGenerator
+
+        return GgufGenerator.open(base, adapter=adapter)
+    if name == "remote":
+        from duologue.engine.remote import RemoteGenerator
+
+        return RemoteGenerator.open(base, adapter=adapter, api_key=api_key)
+    from duologue.engine.fake import FakeGenerator
+
+    return FakeGenerator()

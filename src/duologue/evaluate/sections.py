@@ -1,0 +1,187 @@
+"""The sections of the report: each turns one part of a run into HTML."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from duologue.data import Account, DataStats
+from duologue.evaluate.evaluation import Evaluation
+from duologue.evaluate.plots import LARGEST_RATIO, NUM_PART_COLOURS, Bar, PageWidth, draw_bars, draw_loss, draw_memory
+from duologue.evaluate.words import deviation, escape, measure_name, number
+from duologue.plan import Plan
+from duologue.train import StepRecord
+
+
+def loss_section(
+    history: Sequence[StepRecord], validation_points: Sequence[tuple[int, float]], evaluation: Evaluation
+) -> str:
+    """Return the loss curve with the held-out points, the base model's at step 0."""
+    held_out = dict(validation_points)
+    if evaluation.base.loss is not None:
+        held_out.setdefault(0, evaluation.base.loss)
+    if evaluation.tuned.loss is not None and history:
+        held_out.setdefault(history[-1].step, evaluation.tuned.loss)
+    points = sorted(held_out.items())
+    if not history and not points:
+        return section("learning", "How it learned", "<p>This run recorded no step.</p>")
+    entries = [("blue", "training loss and its moving average"), ("amber", "held-out loss")]
+    legend = _legend(entries if points else entries[:1])
+    drawing = _drawing(lambda width: draw_loss(history, points, width=width), label="Loss by optimizer step")
+    return section(
+        "learning", "How it learned", legend + drawing + f"<p class='note'>{_loss_words(history, points)}</p>"
+    )
+
+
+def plan_section(plan: Plan, plan_versus_actual: Mapping[str, Mapping[str, float]]) -> str:
+    """Return what was predicted and what happened, as bars and as a table, and why each setting was chosen."""
+    rows, bars = [], []
+    for name, pair in plan_versus_actual.items():
+        planned, actual = pair["plan"], pair["actual"]
+        ratio = actual / planned if planned else None
+        label = measure_name(name)
+        rows.append((label, number(planned), number(actual), deviation(None if ratio is None else ratio - 1)))
+        if ratio is not None:
+            bars.append(Bar(label, f"{number(actual)} of {number(planned)} planned", ratio))
+    body = f"<p>{escape(_forecast_words(plan))}</p>"
+    if bars:
+        entries = [("amber", "measured"), ("ink", "the mark on each bar is the plan")]
+        if any(bar.ratio > LARGEST_RATIO for bar in bars):
+            entries.append(("blue", f"cut off at {LARGEST_RATIO:g} times the plan"))
+        body += _legend(entries)
+        body += _drawing(lambda width: draw_bars(bars, width=width), label="Measured as a share of the plan")
+    body += _table(("measure", "plan", "measured", "deviation"), rows, numeric_from=1)
+    reasons = [(reason.setting, reason.value, reason.why) for reason in plan.reasons]
+    body += _details("Why these settings", _table(("setting", "value", "why"), reasons, numeric_from=None))
+    assumed = "".join(f"<li>{escape(line)}</li>" for line in plan.assumptions)
+    body += _details("What the plan assumed", f"<ul>{assumed}</ul>")
+    return section("plan", "Plan and reality", body)
+
+
+def memory_section(plan: Plan, *, measured_gib: float | None) -> str:
+    """Return the planned memory by component, with the measured peak."""
+    memory = plan.memory
+    parts = [component.gib for component in memory.components]
+
+    def draw(width: PageWidth) -> str:
+        return draw_memory(parts, measured_gib=measured_gib, available_gib=memory.available_gib, width=width)
+
+    rows = "".join(
+        f"<tr><td><i class='swatch' style='background:var(--part-{at % NUM_PART_COLOURS})'></i>{escape(part.name)}</td>"
+        f"<td class='number'>{part.gib:.3f} GiB</td></tr>"
+        for at, part in enumerate(memory.components)
+    )
+    total = f"<tr class='total'><td>planned</td><td class='number'>{memory.device_gib:.3f} GiB</td></tr>"
+    note = (
+        f"Planned between {memory.low_gib:.2f} and {memory.high_gib:.2f} GiB of {memory.available_gib:.1f} GiB "
+        f"that were free."
+    )
+    if memory.device_gib > memory.allocated_gib:
+        note += " The measured peak counts tensors only, not what the allocator keeps and the driver needs."
+    body = _drawing(draw, label="Memory by component")
+    body += f"<table>{rows}{total}</table><p class='note'>{escape(note)}</p>"
+    return section("memory", "Memory", body)
+
+
+def account_section(account: Account, stats: DataStats) -> str:
+    """Return what happened to every row of the data."""
+    kept = (
+        f"{account.num_conversations:,} conversations with {account.num_turns:,} replies were kept, "
+        f"{account.num_dropped:,} rows were dropped, {account.num_duplicates:,} of them as duplicates."
+    )
+    tokens = (
+        f"To learn from: {stats.num_tokens:,} tokens in {stats.num_train_examples:,} examples; "
+        f"{stats.num_trained_tokens:,} of them are the character's own words. "
+        f"Held out: {stats.num_validation_tokens:,} tokens in {stats.num_validation_examples:,} examples. "
+        f"The longest example has {stats.max_tokens:,} tokens."
+    )
+    files = [
+        (
+            f"{_file_name(file.path)} ({file.format})",
+            f"{file.num_rows:,}",
+            f"{file.num_loaded:,}",
+            f"{file.num_dropped:,}",
+        )
+        for file in account.files
+    ]
+    body = f"<p>{escape(kept)}</p><p>{escape(tokens)}</p>"
+    body += _table(("file", "rows", "kept", "dropped"), files, numeric_from=1)
+    if account.faults:
+        reasons = [(reason, f"{count:,}") for reason, count in account.reasons().items()]
+        body += _details("What was wrong with rows", _table(("reason", "rows"), reasons, numeric_from=1))
+    return section("data", "The data", body)
+
+
+def replies_section(evaluation: Evaluation, *, name: str, initial: str) -> str:
+    """Return every prompt with the replies of both models side by side."""
+    answered = zip(evaluation.prompts, evaluation.base.replies, evaluation.tuned.replies, strict=True)
+    pairs = "".join(
+        f"<li><p class='prompt'>{escape(prompt)}</p><div class='pair'>"
+        f"{_reply('base', 'base model', base, avatar='')}"
+        f"{_reply('tuned', name, tuned, avatar=initial)}</div></li>"
+        for prompt, base, tuned in answered
+    )
+    note = "Both models always took the most likely token, so these replies can be repeated exactly."
+    return section("replies", "Before and after", f"<ol class='replies'>{pairs}</ol><p class='note'>{note}</p>")
+
+
+def section(anchor: str, heading: str, body: str) -> str:
+    """Return a titled section that the page's menu can point to."""
+    return f"<section id='{anchor}'><h2>{escape(heading)}</h2>{body}</section>"
+
+
+def _loss_words(history: Sequence[StepRecord], points: Sequence[tuple[int, float]]) -> str:
+    words = []
+    if history:
+        minutes = sum(record.seconds for record in history) / 60
+        words.append(f"{len(history):,} optimizer steps in {number(minutes)} minutes.")
+    if len(points) > 1:
+        best_step, best = min(points, key=lambda point: point[1])
+        words.append(f"The held-out loss was lowest at step {best_step:,} ({best:.3f} nats per token).")
+        if best_step < points[-1][0]:
+            words.append(f"It then rose to {points[-1][1]:.3f}: the later steps did not help.")
+    return " ".join(words)
+
+
+def _forecast_words(plan: Plan) -> str:
+    memory = {"fits": "it fits", "tight": "it may just fit", "no": "it does not fit"}[plan.verdict]
+    time, cost = plan.time, plan.cost
+    price = f"{cost.electricity_usd:.2f}" if cost.electricity_usd >= 0.01 else "less than 0.01"
+    words = (
+        f"The plan said beforehand: {memory}; {number(time.total_minutes)} minutes in all, between "
+        f"{number(time.low_minutes)} and {number(time.high_minutes)}; {price} USD of electricity"
+    )
+    return f"{words}." if cost.rent_usd is None else f"{words}, or {cost.rent_usd:.2f} USD for such a GPU by the hour."
+
+
+def _drawing(draw: Callable[[PageWidth], str], *, label: str) -> str:
+    return (
+        f"<figure role='img' aria-label='{escape(label)}'>"
+        f"<div class='wide'>{draw('wide')}</div><div class='narrow'>{draw('narrow')}</div></figure>"
+    )
+
+
+def _legend(entries: Sequence[tuple[str, str]]) -> str:
+    items = "".join(f"<li><i class='swatch' style='background:var(--{c})'></i>{escape(w)}</li>" for c, w in entries)
+    return f"<ul class='legend'>{items}</ul>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]], *, numeric_from: int | None) -> str:
+    def cells(row: Sequence[object], tag: str) -> str:
+        first = len(row) if numeric_from is None else numeric_from
+        kinds = ["" if at < first else " class='number'" for at in range(len(row))]
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+
+    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    return f"<div class='scroll'><table><thead><tr>{cells(head, 'th')}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _details(summary: str, body: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+
+
+def _reply(kind: str, speaker: str, text: str, *, avatar: str) -> str:
+    picture = f"<span class='avatar'>{escape(avatar)}</span>" if avatar else ""
+    words = escape(text) if text else "<em>(nothing)</em>"
+    return f"<div class='reply {kind}'><p class='speaker'>{picture}{escape(speaker)}</p><p>{words}</p></div>"
+
+
+def _file_name(path: str) -> str:
+    return path.replace("\\", "/").rsplit("/", 1)[-1]

@@ -1,0 +1,88 @@
+"""The nouns that travel between rooms: messages, conversations, recalled lines, replies."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """An ordered list of messages and where it was found.
+
+    Attributes:
+        messages: The messages in order; roles alternate between user and assistant after `data` has normalised them.
+        source: `file:row`, with rows counted from 1.
+    """
+
+    messages: tuple[Message, ...]
+    source: str
+
+    @property
+    def num_turns(self) -> int:
+        """The number of assistant messages."""
+        return sum(message.role == "assistant" for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class RecalledLine:
+    """A line from an earlier session that memory found for the present question.
+
+    Attributes:
+        text: The stored text, verbatim.
+        speaker: Who said it: `user` or `assistant`.
+        memory_id: Row of the memory in memory.sqlite.
+        session_id: The session the line was said in.
+        said_at: ISO-8601 time (UTC) at which it was said.
+        score: Relevance, higher is better; only comparable within one recall.
+    """
+
+    text: str
+    speaker: Role
+    memory_id: int
+    session_id: str
+    said_at: str
+    score: float
+
+
+FinishReason = Literal["stop", "length", "cancelled", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A finished reply of a bot.
+
+    Attributes:
+        text: The reply as stored and shown.
+        finish_reason: Why generation ended.
+        num_prompt_tokens: Tokens of the prompt that was sent.
+        num_reply_tokens: Tokens that were generated.
+        num_forgotten_messages: Messages of the session that did not fit the short-term buffer.
+        first_token_seconds: Time from the request to the first token.
+        total_seconds: Time from the request to the last token.
+        recalled: Memory lines that were part of the prompt.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    num_prompt_tokens: int
+    num_reply_tokens: int
+    num_forgotten_messages: int
+    first_token_seconds: float
+    total_seconds: float
+    recalled: tuple[RecalledLine, ...] = ()
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decoding speed after the first token; 0 when fewer than two tokens came."""
+        seconds = self.total_seconds - self.first_token_seconds
+        return (self.num_reply_tokens - 1) / seconds if self.num_reply_tokens > 1 and seconds > 0 else 0.0

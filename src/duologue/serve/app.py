@@ -1,0 +1,113 @@
+"""The app: the API, the page at `/`, and the guards around both."""
+
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from duologue.chat import Bot
+from duologue.config import Config
+from duologue.errors import DuologueError
+from duologue.guard import RateLimiter, Rating
+from duologue.serve.access import Access
+from duologue.serve.api import make_routes
+from duologue.serve.generation import Generations
+from duologue.serve.limits import BodyLimit, RequestLimit, SafeHeaders
+from duologue.serve.pictures import Pictures, make_pictures
+from duologue.serve.protocol import ApiError, as_api_error
+
+log = logging.getLogger("duologue.serve")
+_CLOSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServeFacts:
+    """What the server must know about its app.
+
+    Attributes:
+        generations: The replies that run.
+        has_api_key: Whether visitors need a key.
+        rating: The content rating.
+    """
+
+    generations: Generations
+    has_api_key: bool
+    rating: Rating
+
+
+def build_app(bot: Bot, *, config: Config, api_key: str = "", card: Path | None = None) -> FastAPI:
+    """Return the ASGI app for one character: OpenAI-compatible API, web page, and guards around both.
+
+    Args:
+        bot: Who answers; its owner closes it after the server has ended.
+        config: Limits and names.
+        api_key: Needed for API and page; empty lets visitors from this machine in without one.
+        card: The card file; a PNG gives the page its picture.
+
+    Raises:
+        ConfigError: The card's picture cannot be used.
+    """
+    # Read when Gradio is imported and when it reports errors; nothing may leave the machine.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    from duologue.serve.page import Page
+
+    generations = Generations(config.server.max_waiting)
+    limiter = RateLimiter(config.guard.requests_per_minute, config.guard.burst)
+    pictures = make_pictures(card) if card else None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        generations.close(timeout_seconds=_CLOSE_SECONDS)
+
+    app = FastAPI(title=bot.name, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.facts = ServeFacts(generations, bool(api_key), config.guard.rating)
+    _answer_errors(app)
+    app.include_router(make_routes(bot, generations=generations))
+    if pictures:
+        _show_pictures(app, pictures)
+    page = Page(bot, config=config, generations=generations, limiter=limiter, has_pictures=pictures is not None)
+    page.mount(app)
+    # The last one added is the outermost.
+    app.add_middleware(RequestLimit, limiter=limiter)
+    app.add_middleware(Access, api_key=api_key, title=bot.name)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(SafeHeaders)
+    return app
+
+
+def _show_pictures(app: FastAPI, pictures: Pictures) -> None:
+    @app.get("/avatar.webp")
+    def avatar() -> Response:
+        return Response(pictures.avatar, media_type="image/webp", headers={"Cache-Control": "max-age=3600"})
+
+    @app.get("/portrait.webp")
+    def portrait() -> Response:
+        return Response(pictures.portrait, media_type="image/webp", headers={"Cache-Control": "max-age=3600"})
+
+
+def _answer_errors(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def refused(_: Request, error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body(), status_code=error.status, headers=error.headers())
+
+    @app.exception_handler(DuologueError)
+    async def house_error(request: Request, error: DuologueError) -> JSONResponse:
+        return await refused(request, as_api_error(error))
+
+    @app.exception_handler(HTTPException)
+    async def no_route(request: Request, error: HTTPException) -> JSONResponse:
+        return await refused(
+            request, ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+        )
+
+    @app.exception_handler(Exception)
+    async def our_fault(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return await refused(request, ApiError(500, "the server failed; its log says why", code="internal_error"))

@@ -1,0 +1,183 @@
+"""What a request may cost: the size of its body, the time to send it, requests per client; and safe answer headers.
+
+Pure ASGI, so that streams pass through untouched.
+"""
+
+import asyncio
+import base64
+import hashlib
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from duologue.errors import GuardError
+from duologue.guard import RateLimiter
+from duologue.serve.access import client_of
+from duologue.serve.protocol import ApiError, as_api_error
+
+MAX_BODY_BYTES = 2**20
+BODY_SECONDS = 20.0
+_LIMITED_PATHS = frozenset({"/v1/chat/completions"})
+_INLINE_SCRIPT = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
+
+
+class BodyLimit:
+    """Reads the whole body before the app sees the request: too large is 413, too slow is 408.
+
+    Args:
+        app: The app behind it.
+        max_bytes: Largest body.
+        max_seconds: Longest time the body may take to arrive.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int = MAX_BODY_BYTES, max_seconds: float = BODY_SECONDS) -> None:
+        """Keep the limits."""
+        self._app = app
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._max_seconds):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            error = ApiError(408, f"the request did not arrive within {self._max_seconds:g} seconds", code="timeout")
+            await _answer(error, scope, receive, send)
+            return
+        if body is None:
+            needed = f"the request is larger than {self._max_bytes} bytes"
+            await _answer(ApiError(413, needed, code="request_too_large"), scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > self._max_bytes:
+            return None
+        parts, num_bytes = [], 0
+        while True:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            num_bytes += len(parts[-1])
+            if num_bytes > self._max_bytes:
+                return None
+            if not message.get("more_body"):  # the last part, or a disconnect
+                return b"".join(parts)
+
+
+class RequestLimit:
+    """Counts requests for replies per client: too many is 429 with `Retry-After`; an answer says how many are left.
+
+    Args:
+        app: The app behind it.
+        limiter: Counts the requests; the page takes from the same one.
+    """
+
+    def __init__(self, app: ASGIApp, *, limiter: RateLimiter) -> None:
+        """Keep the limiter."""
+        self._app = app
+        self._limiter = limiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count one request."""
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in _LIMITED_PATHS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            allowance = self._limiter.take(client_of(scope))
+        except GuardError as error:
+            await _answer(as_api_error(error), scope, receive, send)
+            return
+
+        async def send_with_allowance(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["x-ratelimit-limit-requests"] = str(allowance.limit)
+                headers["x-ratelimit-remaining-requests"] = str(allowance.remaining)
+            await send(message)
+
+        await self._app(scope, receive, send_with_allowance)
+
+
+class SafeHeaders:
+    """Adds headers that forbid loading anything from elsewhere, framing, and guessing of content types.
+
+    The page's own inline scripts are allowed by their hash, so a script that reached the page in a message is not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Keep the app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request with the headers added."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        held: list[Message] = []  # a page is held back until its scripts can be hashed, so it must come uncompressed
+        if scope["path"] == "/":
+            scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                _add_headers(headers)
+                if headers.get("content-type", "").startswith("text/html"):
+                    held.append(message)
+                    return
+            elif held:
+                held.append(message)
+                if message.get("more_body"):
+                    return
+                body = b"".join(part.get("body", b"") for part in held[1:])
+                MutableHeaders(scope=held[0])["Content-Security-Policy"] = content_security_policy(body)
+                for part in held:
+                    await send(part)
+                held.clear()
+                return
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def content_security_policy(page: bytes = b"") -> str:
+    """Return the policy for a page: everything from this server, and only the inline scripts the page has now."""
+    digests = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(page))
+    scripts = " ".join(["'self'", *dict.fromkeys(f"'sha256-{digest}'" for digest in digests)])
+    return (
+        f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _add_headers(headers: MutableHeaders) -> None:
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"
+    headers["Content-Security-Policy"] = content_security_policy()
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    is_replayed = False
+
+    async def replay() -> Message:
+        nonlocal is_replayed
+        if is_replayed:
+            return await receive()
+        is_replayed = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _answer(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = {**error.headers(), "Connection": "close"} if error.status in (408, 413) else error.headers()
+    await JSONResponse(error.body(), status_code=error.status, headers=headers)(scope, receive, send)

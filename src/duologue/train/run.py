@@ -1,0 +1,212 @@
+"""`run`: a plan and its examples to an adapter in a run folder that can be continued after any interruption."""
+
+import platform
+import threading
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from duologue.config import Config
+from duologue.data import Account, DataStats, ExampleSets
+from duologue.engine import BaseModel, FitResult, LoraSettings, OnEvent, Trainer, TrainingJob
+from duologue.errors import ConfigError, EngineError
+from duologue.plan import Plan, plan_from_json
+from duologue.train.folder import Run, file_sha256, newest_unfinished
+from duologue.train.history import History, read_history
+from duologue.train.sinks import RunSinks
+
+_DECIDING_SECTIONS = ("run", "model", "data", "lora", "training", "character")
+_PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "duologue")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished run.
+
+    Attributes:
+        run: Its folder.
+        fit: What the engine measured.
+        plan_versus_actual: Predicted and measured value by name, units in the names.
+    """
+
+    run: Run
+    fit: FitResult
+    plan_versus_actual: dict[str, dict[str, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON."""
+        return {
+            "run": str(self.run.folder),
+            "num_steps": self.fit.num_steps,
+            "final_loss": self.fit.final_loss,
+            "num_trained_tokens": self.fit.num_trained_tokens,
+            "num_tokens": self.fit.num_tokens,
+            "tokens_per_second": self.fit.num_tokens / self.fit.seconds if self.fit.seconds else 0.0,
+            "minutes": self.fit.seconds / 60,
+            "peak_memory_gib": self.fit.peak_memory_bytes / 2**30,
+            "reload_max_difference": self.fit.reload_max_difference,
+            "plan_versus_actual": self.plan_versus_actual,
+        }
+
+
+def run(
+    into: Run,
+    config: Config,
+    *,
+    config_text: str,
+    plan: Plan,
+    examples: ExampleSets,
+    stats: DataStats,
+    account: Account,
+    trainer: Trainer,
+    on_event: OnEvent,
+    should_stop: threading.Event,
+) -> TrainingResult:
+    """Train into a run folder; continues from the newest checkpoint when the folder holds one.
+
+    Args:
+        into: The run folder, new or interrupted.
+        config: The checked configuration.
+        config_text: duologue.toml as the person wrote it.
+        plan: The plan whose settings are used.
+        examples: Tokenized splits.
+        stats: Their token counts.
+        account: The account of the data files.
+        trainer: The engine.
+        on_event: Receives every event after it was written to the run folder.
+        should_stop: When set, the run saves and ends with `InterruptedRun`.
+
+    Raises:
+        InterruptedRun: `should_stop` was set.
+        EngineError: As `Trainer.fit` raises it; a full disk while writing the ledger.
+    """
+    _write_ledger(into, config, config_text=config_text, plan=plan, stats=stats, account=account)
+    job = _job(config, plan, into)
+    try:
+        with RunSinks(into.folder, pass_on=on_event) as sinks:
+            fit = trainer.fit(job, examples.train, examples.validation, on_event=sinks, should_stop=should_stop)
+    except OSError as error:
+        raise EngineError(
+            f"the run folder cannot be written ({error.strerror})",
+            where=str(into.folder),
+            action="Free some disk space, then go on with: duologue train FOLDER --resume",
+        ) from error
+    versus = _plan_versus_actual(plan, fit, read_history(into))
+    into.write("manifest.json", _manifest(job, fit, versus))
+    return TrainingResult(into, fit, versus)
+
+
+def load_resumable(folder: Path, config: Config, account: Account) -> tuple[Run, Plan]:
+    """Return the interrupted run of a character and the plan it was started with.
+
+    Raises:
+        ConfigError: There is nothing to resume, or configuration or data are not what the run was started with.
+    """
+    found = newest_unfinished(folder)
+    if found is None:
+        raise ConfigError(
+            "there is no interrupted run to resume", where=str(folder / "runs"), action="Run: duologue train FOLDER"
+        )
+    before, now = found.read("resolved.json"), config.model_dump(mode="json")
+    changed = [
+        f"{section}.{key}: {before[section].get(key)!r} -> {value!r}"
+        for section in _DECIDING_SECTIONS
+        for key, value in now[section].items()
+        if before[section].get(key) != value
+    ]
+    old_files = {entry["path"]: entry["sha256"] for entry in found.read("data.json")["files"]}
+    new_files = {file.path: file.sha256 for file in account.files}
+    changed += [
+        f"data file {path}" for path in {**old_files, **new_files} if old_files.get(path) != new_files.get(path)
+    ]
+    if changed:
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise ConfigError(
+            f"run {found.name} was started with another configuration or other data:\n{listed}",
+            where=str(folder),
+            action="Restore them to resume, or start a new run with: duologue train FOLDER",
+        )
+    return found, plan_from_json(found.read("plan.json"))
+
+
+def _write_ledger(
+    into: Run, config: Config, *, config_text: str, plan: Plan, stats: DataStats, account: Account
+) -> None:
+    if (into.folder / "plan.json").is_file():
+        return  # resumed: the ledger says how the run was started
+    (into.folder / "duologue.toml").write_text(config_text, encoding="utf-8")
+    into.write("resolved.json", config.model_dump(mode="json"))
+    into.write("data.json", {**account.as_json(), "stats": asdict(stats)})
+    into.write("plan.json", plan.as_json())
+
+
+def _job(config: Config, plan: Plan, into: Run) -> TrainingJob:
+    settings, training, lora = plan.settings, config.training, config.lora
+    return TrainingJob(
+        base=BaseModel(
+            name=config.model.base,
+            quantization=settings.quantization,
+            use_double_quantization=config.model.use_double_quantization,
+            int8_threshold=config.model.int8_threshold,
+            compute_dtype=settings.compute_dtype,
+        ),
+        lora=LoraSettings(
+            rank=lora.rank,
+            alpha=lora.alpha,
+            dropout=lora.dropout,
+            target_modules=lora.target_modules,
+            num_layers=0 if lora.num_layers == "all" else lora.num_layers,
+        ),
+        max_steps=settings.max_steps,
+        micro_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        learning_rate=training.learning_rate,
+        lr_schedule=training.lr_schedule,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        use_gradient_checkpointing=settings.use_gradient_checkpointing,
+        seed=config.run.seed,
+        save_every_steps=settings.save_every_steps,
+        eval_every_steps=settings.eval_every_steps,
+        num_checkpoints=training.num_checkpoints,
+        run_folder=into.folder,
+    )
+
+
+def _plan_versus_actual(plan: Plan, fit: FitResult, history: History) -> dict[str, dict[str, float]]:
+    seconds = sum(record.seconds for record in history.steps)  # a resumed run took longer than its last process
+    num_tokens = sum(record.num_tokens for record in history.steps)
+    return {
+        "tokens_per_second": {"plan": plan.time.tokens_per_second, "actual": num_tokens / seconds if seconds else 0.0},
+        "train_minutes": {"plan": plan.time.train_minutes, "actual": seconds / 60},
+        "memory_gib": {"plan": plan.memory.allocated_gib, "actual": fit.peak_memory_bytes / 2**30},
+    }
+
+
+def _manifest(job: TrainingJob, fit: FitResult, versus: dict[str, dict[str, float]]) -> dict[str, Any]:
+    files = sorted(path for path in fit.adapter.folder.iterdir() if path.is_file())
+    return {
+        "base": asdict(job.base),
+        "lora": asdict(job.lora),
+        "adapter_sha256": {path.name: file_sha256(path) for path in files},
+        "num_steps": fit.num_steps,
+        "final_loss": fit.final_loss,
+        "num_tokens": fit.num_tokens,
+        "num_trained_tokens": fit.num_trained_tokens,
+        "seconds": fit.seconds,
+        "peak_memory_bytes": fit.peak_memory_bytes,
+        "reload_max_difference": fit.reload_max_difference,
+        "plan_versus_actual": versus,
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

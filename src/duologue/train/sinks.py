@@ -1,0 +1,58 @@
+"""Where training events go: `events.jsonl` for machines, TensorBoard for people."""
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tensorboard.compat.proto.event_pb2 import Event as TensorBoardEvent
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from duologue.engine import Event, OnEvent
+
+_TAGS = {
+    "loss": "train/loss",
+    "learning_rate": "train/learning_rate",
+    "grad_norm": "train/grad_norm",
+    "tokens_per_second": "speed/tokens_per_second",
+    "memory_gib": "memory/peak_gib",
+    "validation_loss": "validation/loss",
+}
+
+
+class RunSinks:
+    """Writes every event of a run to its folder and passes it on."""
+
+    def __init__(self, folder: Path, *, pass_on: OnEvent) -> None:
+        """Open the files; an earlier part of the same run is continued, not overwritten."""
+        self._log = (folder / "events.jsonl").open("a", encoding="utf-8")
+        self._board = EventFileWriter(str(folder / "tensorboard"))
+        self._pass_on = pass_on
+
+    def __enter__(self) -> "RunSinks":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close both files."""
+        self._board.close()
+        self._log.close()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        now = time.time()
+        line = {"time": round(now, 3), "name": event.name, "step": event.step, **event.values}
+        self._log.write(json.dumps(line) + "\n")
+        self._log.flush()
+        shown = [
+            Summary.Value(tag=tag, simple_value=float(event.values[name]))
+            for name, tag in _TAGS.items()
+            if name in event.values
+        ]
+        if shown:
+            self._board.add_event(TensorBoardEvent(wall_time=now, step=event.step, summary=Summary(value=shown)))
+            self._board.flush()
+        self._pass_on(event)

@@ -1,0 +1,210 @@
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from duologue.characters import Character
+from duologue.engine import Adapter, BaseModel, ModelFacts
+from duologue.engine.fake import FakeTrainer
+from duologue.errors import ConfigError, EngineError
+from duologue.export import Artifact, run_merged
+from duologue.plan import known_facts
+
+WEIGHTS = b"some weights"
+BASE = BaseModel("bundled:smollm2-135m", quantization="nf4", compute_dtype="float32")
+ACCOUNT = {
+    "num_conversations": 150,
+    "num_turns": 611,
+    "num_dropped": 3,
+    "files": [{"path": "/home/ann/diary.json"}],
+    "stats": {"num_tokens": 37730, "num_trained_tokens": 18865, "num_validation_examples": 12},
+}
+EVALUATION = {
+    "base_perplexity": 24.876,
+    "tuned_perplexity": 7.933,
+    "base_loss": 3.214,
+    "tuned_loss": 2.071,
+    "num_scored_tokens": 1671,
+    "replies": [{"prompt": "p", "base": "b", "tuned": "a private reply"}],
+}
+
+
+class Telling(FakeTrainer):
+    """A fake whose merged config tells the type the base was to be loaded in."""
+
+    def merge(self, adapter: Adapter, folder: Path) -> float:
+        super().merge(adapter, folder)
+        (folder / "config.json").write_text(json.dumps({"dtype": adapter.base.compute_dtype}))
+        return 0.25
+
+
+class Failing(FakeTrainer):
+    """A fake that fails with half of the files written."""
+
+    def merge(self, adapter: Adapter, folder: Path) -> float:
+        super().merge(adapter, folder)
+        raise EngineError("memory ran out")
+
+
+class Huge(FakeTrainer):
+    """A fake with the shape of a large model."""
+
+    def facts(self, base: BaseModel) -> ModelFacts:
+        facts = known_facts("meta-llama/Llama-2-13b-chat-hf")
+        assert facts is not None
+        return replace(facts, num_layers=40_000)
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Adapter:
+    folder = tmp_path / "lila" / "runs" / "2026-11-22-1" / "adapter"
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(WEIGHTS)
+    (folder.parent / "data.json").write_text(json.dumps(ACCOUNT))
+    (folder.parent / "evaluation.json").write_text(json.dumps(EVALUATION))
+    return Adapter(folder, BASE)
+
+
+@pytest.fixture
+def export(adapter: Adapter, tmp_path: Path) -> Callable[..., Artifact]:
+    parts = {
+        "adapter": adapter,
+        "folder": tmp_path / "out" / "lila-merged",
+        "trainer": FakeTrainer(),
+        "dtype": "bfloat16",
+        "character": Character(name="Lila Quill", description="The night conductor.\nShe is kind."),
+    }
+    return lambda **changed: run_merged(**{**parts, **changed})
+
+
+def test_the_folder_holds_the_merged_model_with_the_digest_of_every_file(export: Callable[..., Artifact]) -> None:
+    artifact = export(trainer=Telling())
+    assert (artifact.path / "model.safetensors").read_bytes() == WEIGHTS
+    assert set(artifact.sha256) == {"model.safetensors", "config.json", "README.md"}
+    assert artifact.sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
+    assert artifact.max_logit_difference == 0.25
+    assert json.loads(json.dumps(artifact.as_json()))["path"] == str(artifact.path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_weights_are_written_in_the_asked_type_whatever_was_trained_in(
+    export: Callable[..., Artifact], dtype: str
+) -> None:
+    artifact = export(trainer=Telling(), dtype=dtype)
+    assert json.loads((artifact.path / "config.json").read_text()) == {"dtype": dtype}
+    assert f'dtype="{dtype}"' in (artifact.path / "README.md").read_text()
+
+
+def test_an_earlier_export_is_replaced_as_a_whole(export: Callable[..., Artifact], adapter: Adapter) -> None:
+    export()
+    (adapter.folder / "adapter_model.safetensors").write_bytes(b"newer weights")
+    artifact = export()
+    assert (artifact.path / "model.safetensors").read_bytes() == b"newer weights"
+    assert [path.name for path in artifact.path.parent.iterdir()] == ["lila-merged"]
+
+
+def test_an_empty_folder_is_used(export: Callable[..., Artifact], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "README.md" in export(folder=tmp_path / "empty").sha256
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "sub/notes.txt", "README.md"])
+def test_a_folder_with_other_files_is_refused_and_left_alone(
+    export: Callable[..., Artifact], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "mine" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("my thesis")
+    with pytest.raises(ConfigError, match=name.split("/", maxsplit=1)[0]):
+        export(folder=tmp_path / "mine")
+    assert path.read_text() == "my thesis"
+
+
+@pytest.mark.parametrize("name", ["lila.gguf", "more/lila.gguf", "README.md"])
+def test_an_earlier_export_to_which_a_person_added_something_is_refused(
+    export: Callable[..., Artifact], name: str
+) -> None:
+    path = export().path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("made by hand")
+    with pytest.raises(ConfigError, match=name):
+        export()
+    assert path.read_text() == "made by hand"
+
+
+def test_a_file_in_the_way_is_refused(export: Callable[..., Artifact], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="a folder"):
+        export(folder=tmp_path / "file")
+
+
+def test_a_merge_that_fails_leaves_the_earlier_export_and_nothing_else(export: Callable[..., Artifact]) -> None:
+    artifact = export()
+    with pytest.raises(EngineError, match="memory ran out"):
+        export(trainer=Failing())
+    assert (artifact.path / "model.safetensors").read_bytes() == WEIGHTS
+    assert [path.name for path in artifact.path.parent.iterdir()] == ["lila-merged"]
+
+
+def test_what_an_interrupted_export_left_is_cleared(export: Callable[..., Artifact], tmp_path: Path) -> None:
+    left = tmp_path / "out" / ".lila-merged.export"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    export()
+    assert not left.exists()
+
+
+def test_a_disk_that_is_too_full_is_noticed_before_anything_is_written(
+    export: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    with pytest.raises(EngineError, match="GiB free") as caught:
+        export(trainer=Huge())
+    # 40,000 blocks of 4 x 5120^2 + 3 x 5120 x 13824 weights and two norms, two tables of 32000 x 5120, one last norm
+    blocks = 40_000 * (4 * 5120**2 + 3 * 5120 * 13824 + 2 * 5120)
+    expected = 1.1 * 2 * (blocks + 2 * 32000 * 5120 + 5120) / 2**30
+    assert f"{expected:.2f} GiB for the merged weights in bfloat16" in str(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_float32_needs_twice_the_room(export: Callable[..., Artifact]) -> None:
+    def needed(dtype: str) -> float:
+        with pytest.raises(EngineError) as caught:
+            export(trainer=Huge(), dtype=dtype)
+        return float(caught.value.needed.split()[0])
+
+    assert needed("float32") == pytest.approx(2 * needed("bfloat16"))
+
+
+def test_the_current_folder_can_be_the_target(
+    export: Callable[..., Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    export(folder=Path())
+    assert (here / "model.safetensors").is_file()
+
+
+def test_a_damaged_ledger_is_noticed_before_the_merge(export: Callable[..., Artifact], adapter: Adapter) -> None:
+    (adapter.folder.parent / "evaluation.json").write_text("{")
+    with pytest.raises(EngineError, match=r"evaluation\.json"):
+        export(trainer=Failing())
+
+
+def test_a_run_without_ledger_still_exports(export: Callable[..., Artifact], adapter: Adapter) -> None:
+    (adapter.folder.parent / "evaluation.json").unlink()
+    (adapter.folder.parent / "data.json").unlink()
+    text = (export().path / "README.md").read_text()
+    assert "## Loading" in text
+    assert "## Data" not in text
+    assert "## Evaluation" not in text
+
+
+def test_the_exported_folder_can_be_moved(export: Callable[..., Artifact], tmp_path: Path) -> None:
+    artifact = export()
+    shutil.move(artifact.path, tmp_path / "elsewhere")
+    assert export(folder=tmp_path / "elsewhere").sha256.keys() == artifact.sha256.keys()

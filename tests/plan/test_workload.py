@@ -1,0 +1,57 @@
+"""Steps and padding of a run, counted as the engine cuts its batches."""
+
+import random
+
+import pytest
+
+from duologue.data import DataStats
+from duologue.engine import LoraSettings, ModelFacts
+from duologue.plan.workload import Workload
+
+MODEL = ModelFacts("test", 64, 2, 128, 4, 4, 16, 1000, False, 4096)
+
+
+def workload(lengths, *, micro_batch_size=4, accumulation=2) -> Workload:
+    lengths = tuple(sorted(lengths))
+    total = sum(lengths)
+    stats = DataStats(len(lengths), 0, total, total // 2, 0, lengths[-1], lengths)
+    return Workload(
+        MODEL, LoraSettings(rank=4, alpha=4), stats, "none", True, "float32", micro_batch_size, accumulation, False
+    )
+
+
+def test_an_epoch_ends_on_a_smaller_step_when_the_examples_do_not_divide():
+    work = workload([10] * 19)
+    assert work.steps_per_epoch == 3
+    assert work.tokens_per_step == pytest.approx(190 / 3)
+    assert work.micro_batches_per_step == pytest.approx((2 + 2 + 1) / 3)
+
+
+def test_equal_lengths_need_no_padding():
+    assert workload([37] * 100).padding_factor == 1.0
+
+
+def test_a_small_set_is_padded_exactly_as_it_is_cut():
+    # sorted longest first: 9 8 7 6 | 5 4 3 2 -> 4 x 9 + 4 x 5
+    assert workload([2, 3, 4, 5, 6, 7, 8, 9]).padding_factor == pytest.approx((36 + 20) / 44)
+
+
+def test_single_sequences_are_never_padded():
+    assert workload([5, 50, 500], micro_batch_size=1).padding_factor == 1.0
+
+
+def test_the_padding_of_a_large_set_is_that_of_its_shuffled_groups():
+    draw = random.Random(7)
+    lengths = [int(draw.lognormvariate(5, 0.5)) + 1 for _ in range(2000)]
+    padded = total = 0
+    for at in range(0, 1984, 64):  # the engine's groups: eight global batches of eight, sorted
+        group = sorted(lengths[at : at + 64], reverse=True)
+        for start in range(0, 64, 4):
+            padded += 4 * group[start]
+            total += sum(group[start : start + 4])
+    assert workload(lengths).padding_factor == pytest.approx(padded / total, rel=0.02)
+
+
+def test_the_longest_examples_together_decide_the_memory():
+    assert workload([10, 20, 30]).longest_micro_batch_tokens == 3 * 30
+    assert workload([10, 20, 30], micro_batch_size=2).longest_micro_batch_tokens == 2 * 30

@@ -32,8 +32,10 @@ check: $(READY) ## lint, format, types, import contracts, sizes
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/sizes.py
 
-bench: $(READY) ## every benchmark that needs no GPU (those that do: benchmarks/gpu/README.md)
-	@set -e; for file in $(sort $(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
+bench: $(READY) ## every benchmark that needs no GPU; those in benchmarks/gpu/ are run one by one, on a GPU machine
+	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+	@$(if $(BENCHMARKS),,echo "benchmarks/ holds none that runs without a GPU")
 
 docs: $(READY) ## write docs/reference/ from the code
 	@$(BIN)/python scripts/make_docs.py

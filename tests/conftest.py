@@ -66,3 +66,29 @@ def _is_local(name: object) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random Llama with two blocks and the bundled tokenizer: the paths of a large model, in a second."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from duologue.engine import BaseModel
+    from duologue.engine.hf.load import load_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=49152,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    load_tokenizer(BaseModel("bundled:smollm2-135m")).save(folder)
+    return str(folder)

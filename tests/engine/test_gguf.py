@@ -47,7 +47,10 @@ def test_messages_are_rendered_by_the_files_own_template(generator, prompt_ids):
     reply_header = generator.tokenizer.decode(prompt_ids[len(plain) :])
     assert prompt_ids[: len(plain)] == plain
     assert reply_header == "assistant\n"
-    assert generator.tokenizer.decode(plain) == "system\nYou are a helpful AI assistant.\nuser\nWhat is the capital of France?\n"
+    assert (
+        generator.tokenizer.decode(plain)
+        == "system\nYou are a helpful AI assistant.\nuser\nWhat is the capital of France?\n"
+    )
     assert (plain.count(IM_START), plain.count(IM_END)) == (2, 2)
 
 
@@ -229,14 +232,14 @@ def test_a_gguf_lora_changes_the_model_and_an_empty_one_does_not(generator, prom
         folder = tmp_path / str(strength)
         folder.mkdir()
         _write_lora(folder / "lila.gguf", strength=strength)
-        tuned = open_adapted(folder)
+        tuned = _open_adapted(folder)
         losses[strength], _ = tuned.score([example])
         tuned.close()
     assert losses[0.0] == pytest.approx(bare, rel=0.01)
     assert abs(losses[0.1] - bare) > 0.1
 
 
-def open_adapted(folder):
+def _open_adapted(folder):
     return GgufGenerator.open(BASE, adapter=Adapter(folder, BASE), context_tokens=256)
 
 
@@ -244,13 +247,13 @@ def test_a_peft_adapter_must_be_exported_first(tmp_path):
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(EngineError, match="export it first"):
-        open_adapted(tmp_path)
+        _open_adapted(tmp_path)
 
 
 def test_a_lora_that_llama_cpp_cannot_load_is_an_engine_error(tmp_path):
     (tmp_path / "lila.gguf").write_bytes(b"GGUF but not really")
     with pytest.raises(EngineError, match=r"cannot load this model") as refused:
-        open_adapted(tmp_path)
+        _open_adapted(tmp_path)
     assert "lila.gguf" in refused.value.where
 
 
@@ -307,7 +310,9 @@ def _template(source):
 def test_a_template_gets_its_tokens_and_its_whitespace_rules():
     loop = "{% for m in messages %}\n  {% generation %}\n{{ m['content'] }}\n  {% endgeneration %}\n{% endfor %}"
     source = "{{ bos_token }}\n" + loop
-    assert _template(source).render(QUESTION[:1], add_generation_prompt=False) == "<s>\nYou are a helpful AI assistant.\n"
+    assert (
+        _template(source).render(QUESTION[:1], add_generation_prompt=False) == "<s>\nYou are a helpful AI assistant.\n"
+    )
 
 
 @pytest.mark.parametrize(

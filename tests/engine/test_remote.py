@@ -173,7 +173,7 @@ def test_a_last_event_without_its_blank_line_is_not_lost(end):
     assert reader.rest() == ["last"]
 
 
-@pytest.mark.parametrize("line", [b"x", b"data: x\n"])
+@pytest.mark.parametrize("line", [b"x" * 1000, b"data: " + b"x" * 1000 + b"\n"], ids=["line", "lines"])
 def test_an_event_that_never_ends_is_refused(line):
     reader = SseReader()
     reader.feed(line * (MAX_EVENT_BYTES // len(line) - 1))

@@ -162,6 +162,7 @@ def test_forgetting_a_message_or_a_session_takes_exactly_its_lines(memory: Memor
     add(memory, "quokka two again", session_id="a", message_id=2)
     add(memory, "quokka two elsewhere", session_id="b", message_id=2)
     assert memory.forget_message(2, session_id="a") == 2
+    assert (memory.knows(1, session_id="a"), memory.knows(2, session_id="a")) == (True, False)
     assert {line.text for line in memory.list_lines(scope=ANA)} == {"quokka one", "quokka two elsewhere"}
     assert memory.forget_session("a") == 1
     assert recalled(memory, "quokka?") == ["quokka two elsewhere"]

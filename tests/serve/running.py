@@ -90,8 +90,10 @@ def make_bot(folder: Path, *, generator: Generator | None = None, config: Config
 
 
 @contextlib.contextmanager
-def running(bot: Bot, *, config: Config | None = None, api_key: str = "", card: Path | None = CARD) -> Iterator[Running]:
-    app = build_app(bot, config=config or make_test_config(), api_key=api_key, card=card)
+def running(
+    bot: Bot, *, config: Config | None = None, api_key: str = "", card: Path | None = CARD
+) -> Iterator[Running]:
+    app = build_app(bot, config=config or make_test_config(), api_key=api_key, card=CARD)
     server = _Server(app)
     thread = threading.Thread(target=server.run)
     thread.start()

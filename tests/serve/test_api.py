@@ -204,9 +204,9 @@ def test_half_a_surrogate_is_400(server):
     assert answer.status_code == 400
 
 
-def test_a_reply_that_leaves_no_room_is_400_context_length_exceeded(client):
+def test_a_message_that_does_not_fit_the_context_is_400_context_length_exceeded(client):
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=100_000)
+        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "x " * 4000}])
 
     assert caught.value.code == "context_length_exceeded"
 
@@ -223,11 +223,9 @@ def test_every_naughty_string_is_answered_or_refused(server, shared_data):
 
 
 def test_another_route_or_method_is_a_json_error(server):
-    missing = httpx.get(f"{server.url}/v1/embeddings")
-    wrong = httpx.get(f"{server.url}/v1/chat/completions")
-
-    assert (missing.status_code, wrong.status_code) == (404, 405)
-    assert "/v1/embeddings" in missing.json()["error"]["message"]
+    for answer in (httpx.get(f"{server.url}/v1/embeddings"), httpx.get(f"{server.url}/v1/chat/completions")):
+        assert answer.status_code == 404
+        assert answer.json()["error"]["message"] == f"there is no GET {answer.request.url.path}"
 
 
 def test_health_answers(server):
@@ -280,6 +278,22 @@ def test_a_client_that_goes_away_stops_its_reply(tmp_path, stream):
             assert gate.started.wait(10)
         # The gate is never opened: only cancelling lets the generator end, and the next request begin.
         server.wait_until_idle()
+
+
+def test_a_slow_reply_is_kept_alive_with_comments(tmp_path, monkeypatch):
+    monkeypatch.setattr("duologue.serve.api.KEEP_ALIVE_SECONDS", 0.02)
+    gate = Gate()
+    with running(make_bot(tmp_path, generator=GatedGenerator(gate, reply="one two three"))) as server:
+        body = {"model": MODEL, "messages": HELLO, "stream": True}
+        with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=20) as answer:
+            lines = []
+            for line in answer.iter_lines():
+                lines.append(line)
+                if line == ": keep-alive":
+                    gate.opened.set()
+
+        assert ": keep-alive" in lines
+        assert lines[-2:] == ["data: [DONE]", ""]
 
 
 def test_a_failure_of_the_engine_is_a_500_that_tells_no_secrets(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import duologue
 from duologue.errors import DataError
 from duologue.store import Database, open_database
 
@@ -201,6 +202,7 @@ def test_threads_share_one_database_without_losing_a_row(tmp_path: Path) -> None
     database.close()
 
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(duologue.__file__).parents[1])}
 WRITER = """
 import sys
 from pathlib import Path
@@ -216,7 +218,8 @@ for number in range(int(sys.argv[3])):
 def test_processes_that_make_the_same_database_at_once_all_succeed(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     command = [sys.executable, "-c", WRITER, str(path), NOTES, "10"]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(4)]
     outcomes = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
     assert outcomes == [("", 0)] * 4
     database = open_database(path, migrations=[NOTES])
@@ -227,7 +230,7 @@ def test_processes_that_make_the_same_database_at_once_all_succeed(tmp_path: Pat
 def test_an_acknowledged_row_survives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     command = [sys.executable, "-c", WRITER, str(path), NOTES, "1000000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         acknowledged = [process.stdout.readline().strip() for _ in range(20)]
         os.kill(process.pid, signal.SIGKILL)

@@ -1,31 +1,38 @@
-"""The bot: a generator, a character and the settings, with sessions and memory around them."""
+"""The bot: a model, a character and its settings, with sessions and memory around them."""
 
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from weakref import WeakSet
 
 from duologue import prompt
 from duologue.characters import Character
 from duologue.chat.buffer import Buffer, fit_buffer
-from duologue.chat.sessions import Sessions
-from duologue.chat.stream import ReplyStream
+from duologue.chat.jobs import Passing, StoredReply, Turn
+from duologue.chat.recollection import Recollection
+from duologue.chat.sessions import Sessions, last_reply
+from duologue.chat.stream import Job, ReplyStream, Voice
+from duologue.chat.turnstile import Turnstile
 from duologue.config import Config
-from duologue.engine import Generator, Piece, Sampling
-from duologue.errors import ConfigError, GuardError
+from duologue.engine import Generator, Sampling
+from duologue.errors import DataError, GuardError
 from duologue.guard import ContentPolicy, InputValidator
-from duologue.memory import MemoryStore, Scope
-from duologue.messages import FinishReason, Message, RecalledLine, Reply
+from duologue.memory import MemoryStore
+from duologue.messages import Message, RecalledLine
 
 MAX_CONTEXT_TOKENS = 4096  # what `generation.context_tokens = "auto"` takes at most
-WITHHELD = "This reply was withheld by the content policy."
-_SAVE_EVERY_SECONDS = 1.0
-_SCENE_MESSAGES = 8
-_SENTENCE_END = re.compile(r"[.!?\n…]")
 
 
 class Bot:
-    """A character one can talk to. One reply is generated at a time; further callers wait."""
+    """A character one can talk to. One reply is generated at a time; further callers wait in line.
+
+    Attributes:
+        character: Who speaks.
+        sessions: The saved conversations.
+        memory: The long-term memory, or None when it is turned off.
+    """
 
     def __init__(
         self,
@@ -35,40 +42,44 @@ class Bot:
         config: Config,
         sessions: Sessions,
         memory: MemoryStore | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Put the parts together; `open_bot` opens them."""
         self.character = character
         self.sessions = sessions
         self.memory = memory
-        self._generator = generator
         self._config = config
+        self._generator = generator
+        self._clock = clock
         self._validator = InputValidator(config.guard.max_input_chars)
         self._policy = ContentPolicy(config.guard.rating)
-        self._lock = threading.Lock()
+        self._recollection = Recollection(memory, config, character=self.model_id)
+        self._voice = Voice(generator, Turnstile(), self._policy, clock)
+        self._streams: WeakSet[ReplyStream] = WeakSet()
 
     @property
     def name(self) -> str:
-        """The character's name."""
+        """The character's name, as shown."""
         return self.character.display_name
 
     @property
     def model_id(self) -> str:
-        """The character as a model name for the API."""
+        """The character as a model of the API, as owner of sessions and memories: `lila-quill`."""
         return slug(self.character.name)
 
     @property
     def base_id(self) -> str:
-        """The base model's name."""
+        """The base model, as duologue.toml names it."""
         return self._config.model.base
 
     @property
     def context_tokens(self) -> int:
-        """Prompt and reply together."""
+        """Longest prompt plus reply."""
         wanted = self._config.generation.context_tokens
         return min(self._generator.context_tokens, MAX_CONTEXT_TOKENS if wanted == "auto" else wanted)
 
     def sampling(self) -> Sampling:
-        """Return the sampling settings of duologue.toml."""
+        """Return how replies are drawn, as duologue.toml says."""
         settings = self._config.generation
         return Sampling(
             max_new_tokens=settings.max_new_tokens,
@@ -80,144 +91,143 @@ class Bot:
         )
 
     def new_session(self, *, user: str = "local") -> str:
-        """Return the id of a new session that begins with the card's greeting."""
+        """Make a session that begins with the card's greeting and return its id."""
         session_id = self.sessions.create(character=self.model_id, user=user)
-        if self.character.greeting:
-            greeting = self.character.resolve_macros(
-                self.character.greeting, user_name=self._config.character.user_name
-            )
-            self.sessions.append(session_id, Message("assistant", greeting), finish_reason="stop")
+        self._greet(session_id)
         return session_id
 
     def complete(self, messages: Sequence[Message], sampling: Sampling, *, cancel: threading.Event) -> ReplyStream:
-        """Reply to messages that the caller keeps; nothing is stored or recalled.
+        """Reply to a conversation that the caller keeps; nothing is stored, recalled or remembered.
+
+        Args:
+            messages: Oldest first, the last one from the user; a system message at the front replaces the card's text.
+            sampling: How to draw; a reply never takes more than half of the context.
+            cancel: Set it to stop.
 
         Raises:
-            GuardError: The last message is refused, or does not fit the context.
+            GuardError: A message is refused, or the last one does not fit the context.
         """
         if not messages or messages[-1].role != "user":
-            raise GuardError("the last message is not the user's", reason="empty", needed="a user message at the end")
-        checked = [Message(m.role, self._validator.validate(m.content)) for m in messages]
-        self._check_scene(checked)
-        return ReplyStream(self._generate(checked, self._fit(checked, (), sampling), sampling, cancel, reply_id=None))
+            raise GuardError(
+                "the conversation does not end with a user message",
+                reason="empty",
+                where="messages",
+                needed="something to reply to",
+            )
+        *earlier, newest = messages
+        checked = [Message(m.role, self._validator.validate(m.content)) for m in earlier if m.content.strip()]
+        checked.append(Message("user", self._validator.validate(newest.content)))
+        bounded = self._bounded(sampling)
+        buffer = self._fit(checked, (), sampling=bounded)
+        self._check(buffer)
+        return self._stream(Passing(buffer), bounded, cancel)
 
     def reply(self, session_id: str, text: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
-        """Store the user's message, then reply to it. When this returns, the message is on disk.
+        """Store a user's message and reply to it. When this returns, the message is on disk.
+
+        The reply itself begins when the first piece is asked for.
+
+        Args:
+            session_id: As `new_session` returned it.
+            text: What the user says.
+            cancel: Set it to stop; what was said so far is kept.
+            user: Whose session and memory it is.
 
         Raises:
-            GuardError: The message is refused, or does not fit the context; nothing is stored.
-            ConfigError: There is no such session.
-            DataError: The message could not be stored.
+            GuardError: The message is refused or does not fit the context; nothing is stored.
+            DataError: There is no such session, or the message could not be stored.
         """
-        self._require_session(session_id, user)
+        self._require(session_id, user)
         message = Message("user", self._validator.validate(text))
-        earlier = [stored.message for stored in self.sessions.messages(session_id)]
-        self._check_scene([*earlier, message])
-        recalled = self._recall(message.content, session_id, user)
-        buffer = self._fit([*earlier, message], recalled, self.sampling())
+        earlier = [entry.message for entry in self.sessions.messages(session_id)]
+        self._prompt([*(earlier or self._greeting()), message], session_id=session_id, user=user)
+        if not earlier:
+            self._greet(session_id)
         message_id = self.sessions.append(session_id, message)
-        self._remember(message, session_id, message_id, user)
-        return self._stored_reply(session_id, [*earlier, message], buffer, cancel, user)
+        question = next(entry for entry in self.sessions.messages(session_id) if entry.id == message_id)
+        return self._answer(Turn(session_id, user, question), cancel)
 
     def regenerate(self, session_id: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
-        """Replace the last reply by another one.
+        """Reply to the last user message again; the old reply stays until the new one has its first word.
 
         Raises:
-            GuardError: There is no message to reply to.
-            ConfigError: There is no such session.
+            GuardError: There is no user message yet.
+            DataError: There is no such session.
         """
-        self._require_session(session_id, user)
-        removed = self.sessions.delete_last_reply(session_id)
-        if removed is not None and self.memory is not None:
-            self.memory.forget_message(removed, session_id=session_id)
-        messages = [stored.message for stored in self.sessions.messages(session_id)]
-        if not messages or messages[-1].role != "user":
-            raise GuardError("there is no message to reply to", reason="empty", action="Say something first.")
-        recalled = self._recall(messages[-1].content, session_id, user)
-        buffer = self._fit(messages, recalled, self.sampling())
-        return self._stored_reply(session_id, messages, buffer, cancel, user)
+        self._require(session_id, user)
+        stored = self.sessions.messages(session_id)
+        questions = [entry for entry in stored if entry.message.role == "user"]
+        if not questions:
+            raise GuardError(
+                "there is no message to reply to", reason="empty", where="session", action="Say something first."
+            )
+        replaced = last_reply(stored)
+        turn = Turn(session_id, user, questions[-1], replaced_id=replaced.id if replaced else None)
+        return self._answer(turn, cancel)
 
     def delete_session(self, session_id: str) -> None:
-        """Delete a session, its messages, and what was remembered of them."""
+        """Delete a session and what is remembered of it, to the last byte."""
+        self._recollection.forget_session(session_id)
         self.sessions.delete(session_id)
-        if self.memory is not None:
-            self.memory.forget_session(session_id)
 
     def close(self) -> None:
-        """Close model, sessions and memory."""
-        with self._lock:
+        """End the replies that run, keeping what was said, then free the model and close sessions and memory."""
+        for stream in list(self._streams):
+            stream.close()
+        self._voice.turnstile.enter(threading.Event())
+        try:
             self._generator.close()
-        self.sessions.close()
-        if self.memory is not None:
-            self.memory.close()
-
-    def _stored_reply(
-        self, session_id: str, messages: list[Message], buffer: Buffer, cancel: threading.Event, user: str
-    ) -> ReplyStream:
-        reply_id = self.sessions.append(session_id, Message("assistant", ""), recalled=buffer.recalled)
-
-        def pieces() -> Iterator[Piece | Reply]:
-            for item in self._generate(messages, buffer, self.sampling(), cancel, reply_id=reply_id):
-                if isinstance(item, Reply) and item.finish_reason in ("stop", "length"):
-                    self._remember(Message("assistant", item.text), session_id, reply_id, user)
-                yield item
-
-        return ReplyStream(pieces())
-
-    def _generate(
-        self,
-        messages: list[Message],
-        buffer: Buffer,
-        sampling: Sampling,
-        cancel: threading.Event,
-        *,
-        reply_id: int | None,
-    ) -> Iterator[Piece | Reply]:
-        started = time.monotonic()
-        text, num_tokens, saved_at, checked = "", 0, started, 0
-        reason: FinishReason = "cancelled"  # what stays when the caller walks away
-        first_token_seconds = 0.0
-        try:
-            for piece in self._locked_stream(buffer.prompt_ids, sampling, cancel):
-                first_token_seconds = first_token_seconds or time.monotonic() - started
-                text, num_tokens = text + piece.text, piece.num_tokens
-                is_last = piece.finish_reason is not None
-                if (is_last or _SENTENCE_END.search(text, checked)) and self._is_refused([*messages, text]):
-                    text, reason = WITHHELD, "content_filter"
-                    yield Piece("", num_tokens, reason)
-                    break
-                checked = len(text)
-                if piece.finish_reason is not None:
-                    reason = piece.finish_reason
-                if reply_id is not None and time.monotonic() - saved_at > _SAVE_EVERY_SECONDS:
-                    self.sessions.update(reply_id, text, "")
-                    saved_at = time.monotonic()
-                yield piece
+            self.sessions.close()
+            self._recollection.close()
         finally:
-            if reply_id is not None:
-                self.sessions.update(reply_id, text, reason)
-        yield Reply(
-            text=text,
-            finish_reason=reason,
-            num_prompt_tokens=len(buffer.prompt_ids),
-            num_reply_tokens=num_tokens,
-            num_forgotten_messages=buffer.num_forgotten_messages,
-            first_token_seconds=first_token_seconds,
-            total_seconds=time.monotonic() - started,
-            recalled=buffer.recalled,
+            self._voice.turnstile.leave()
+
+    def _answer(self, turn: Turn, cancel: threading.Event) -> ReplyStream:
+        job = StoredReply(
+            turn, self.sessions, recollection=self._recollection, prepare=self._prompt_of_turn, clock=self._clock
         )
+        return self._stream(job, self._bounded(self.sampling()), cancel)
 
-    def _locked_stream(self, ids: Sequence[int], sampling: Sampling, cancel: threading.Event) -> Iterator[Piece]:
-        while not self._lock.acquire(timeout=0.05):
-            if cancel.is_set():
-                yield Piece("", 0, "cancelled")
-                return
-        try:
-            yield from self._generator.stream(ids, sampling, cancel=cancel)
-        finally:
-            self._lock.release()
+    def _stream(self, job: Job, sampling: Sampling, cancel: threading.Event) -> ReplyStream:
+        stream = ReplyStream(job, self._voice, sampling=sampling, cancel=cancel)
+        self._streams.add(stream)
+        return stream
 
-    def _fit(self, messages: Sequence[Message], recalled: Sequence[RecalledLine], sampling: Sampling) -> Buffer:
+    def _prompt_of_turn(self, turn: Turn) -> Buffer:
+        """Make the prompt from the session as it is now: replies that were ahead in line are part of it."""
+        stored = self.sessions.messages(turn.session_id)
+        said = [entry.message for entry in stored if entry.id <= turn.question.id]
+        return self._prompt(said, session_id=turn.session_id, user=turn.user)
+
+    def _prompt(self, messages: Sequence[Message], *, session_id: str, user: str) -> Buffer:
+        sampling = self._bounded(self.sampling())
+        question = messages[-1]
+        lines = self._recollection.recall(question.content, session_id=session_id, user=user)
+        recalled = self._within_budget(lines, question)
+        if recalled:
+            buffer = self._fit(messages, recalled, sampling=sampling)
+            if self._is_allowed(buffer):
+                return buffer
+            # What was recalled must not make an innocent message refused.
+        buffer = self._fit(messages, (), sampling=sampling)
+        self._check(buffer)
+        return buffer
+
+    def _within_budget(self, lines: Sequence[RecalledLine], question: Message) -> list[RecalledLine]:
+        """Keep the best lines that cost at most `memory.max_recalled_tokens`, their frame in the prompt included."""
+        kept: list[RecalledLine] = []
+        without = self._num_tokens(question, ())
+        for line in lines:
+            if self._num_tokens(question, [*kept, line]) - without <= self._config.memory.max_recalled_tokens:
+                kept.append(line)
+        return kept
+
+    def _num_tokens(self, question: Message, recalled: Sequence[RecalledLine]) -> int:
+        user_name = self._config.character.user_name
+        built = prompt.build(self.character, [question], user_name=user_name, recalled=recalled)
+        return len(self._generator.tokenizer.render(built, add_generation_prompt=False))
+
+    def _fit(self, messages: Sequence[Message], recalled: Sequence[RecalledLine], *, sampling: Sampling) -> Buffer:
         return fit_buffer(
             self.character,
             messages,
@@ -228,57 +238,31 @@ class Bot:
             max_new_tokens=sampling.max_new_tokens,
         )
 
-    def _check_scene(self, messages: Sequence[Message]) -> None:
-        """Check the card and the last messages together: a scene is more than its newest line."""
-        card = prompt.system_text(self.character, user_name=self._config.character.user_name)
-        self._policy.check([card, *(m.content for m in messages[-_SCENE_MESSAGES:])], where="message")
+    def _bounded(self, sampling: Sampling) -> Sampling:
+        """Leave at least half of the context to the prompt."""
+        return replace(sampling, max_new_tokens=max(1, min(sampling.max_new_tokens, self.context_tokens // 2)))
 
-    def _is_refused(self, scene: Sequence[Message | str]) -> bool:
+    def _check(self, buffer: Buffer) -> None:
+        self._policy.check([message.content for message in buffer.messages], where="message")
+
+    def _is_allowed(self, buffer: Buffer) -> bool:
         try:
-            self._check_scene([m if isinstance(m, Message) else Message("assistant", m) for m in scene])
+            self._check(buffer)
         except GuardError:
-            return True
-        return False
+            return False
+        return True
 
-    def _require_session(self, session_id: str, user: str) -> None:
-        known = self.sessions.list_sessions(character=self.model_id, user=user)
-        if not any(info.id == session_id for info in known):
-            raise ConfigError(f"there is no session '{session_id}'", action="Start a new one.")
+    def _greeting(self) -> list[Message]:
+        text = self.character.resolve_macros(self.character.greeting, user_name=self._config.character.user_name)
+        return [Message("assistant", text)] if text.strip() else []
 
-    def _scope(self, user: str) -> Scope:
-        return Scope(user=user, character=self.model_id)
+    def _greet(self, session_id: str) -> None:
+        for message in self._greeting():
+            self.sessions.append(session_id, message, finish_reason="stop")
 
-    def _recall(self, question: str, session_id: str, user: str) -> tuple[RecalledLine, ...]:
-        settings = self._config.memory
-        if self.memory is None or not settings.num_recalled:
-            return ()
-        found = self.memory.recall(
-            question, scope=self._scope(user), limit=settings.num_recalled, exclude_session=session_id
-        )
-        kept: list[RecalledLine] = []
-        room = settings.max_recalled_tokens
-        for line in found:
-            room -= self._count(line.text)
-            if room >= 0:
-                kept.append(line)
-        return tuple(kept)
-
-    def _remember(self, message: Message, session_id: str, message_id: int, user: str) -> None:
-        if self.memory is not None:
-            stored = next(item for item in self.sessions.messages(session_id) if item.id == message_id)
-            self.memory.add(
-                message.content,
-                speaker=message.role,
-                scope=self._scope(user),
-                session_id=session_id,
-                message_id=message_id,
-                said_at=stored.created_at,
-            )
-
-    def _count(self, text: str) -> int:
-        render = self._generator.tokenizer.render
-        with_text = render([Message("user", text)], add_generation_prompt=False)
-        return len(with_text) - len(render([Message("user", "")], add_generation_prompt=False))
+    def _require(self, session_id: str, user: str) -> None:
+        if not self.sessions.has(session_id, character=self.model_id, user=user):
+            raise DataError(f"there is no session '{session_id}'", where="session", action="Start a new one.")
 
 
 def slug(name: str) -> str:

@@ -1,10 +1,10 @@
-"""The short-term buffer: as much of the session's end as fits the context, never a token more.
+"""The short-term buffer: as much of a session's end as fits the context, never a token more.
 
-What leaves, in this order: the oldest messages, then recalled lines (the least relevant first). The system text and the
-newest message never leave.
+What leaves, in this order: the oldest turns, then the recalled lines, the least relevant first. The system text and the
+newest user message never leave.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from duologue import prompt
@@ -20,13 +20,17 @@ class Buffer:
 
     Attributes:
         prompt_ids: Token ids to send.
+        messages: The messages they were rendered from.
         recalled: The recalled lines that are part of it.
         num_forgotten_messages: Messages of the session that did not fit.
+        num_dropped_recalled: Recalled lines that did not fit.
     """
 
     prompt_ids: tuple[int, ...]
+    messages: tuple[Message, ...]
     recalled: tuple[RecalledLine, ...]
     num_forgotten_messages: int
+    num_dropped_recalled: int
 
 
 def fit_buffer(
@@ -39,58 +43,72 @@ def fit_buffer(
     context_tokens: int,
     max_new_tokens: int,
 ) -> Buffer:
-    """Return the longest prompt that leaves room for the reply.
+    """Return the longest prompt that leaves room for the reply; it begins with a whole turn.
+
+    Args:
+        character: Whose card supplies the system text, unless the conversation brings its own.
+        messages: The conversation, oldest first; empty ones are left out, neighbours of one role are joined.
+        recalled: Lines from memory, best first.
+        user_name: What `{{user}}` stands for.
+        tokenizer: Of the model that will reply.
+        context_tokens: Prompt and reply together.
+        max_new_tokens: Room that is kept for the reply.
 
     Raises:
-        GuardError: System text and newest message alone are too long (`too_long_for_context`).
+        GuardError: System text and newest user message alone are too long (reason `too_long_for_context`).
     """
     room = context_tokens - max_new_tokens
-    spoken = _merged(messages)
+    num_system = 1 if messages and messages[0].role == "system" else 0
+    spoken = messages[num_system:]
 
-    def render(num_left_out: int, lines: Sequence[RecalledLine]) -> tuple[int, ...]:
-        kept = [*spoken.system, *spoken.turns[num_left_out:]]
+    def fitted(start: int, lines: Sequence[RecalledLine]) -> Buffer:
+        kept = [*messages[:num_system], *_alternating(spoken[start:])]
         built = prompt.build(character, kept, user_name=user_name, recalled=lines)
-        return tokenizer.render(built, add_generation_prompt=True)
+        ids = tokenizer.render(built, add_generation_prompt=True)
+        return Buffer(ids, built, tuple(lines), start, len(recalled) - len(lines))
 
-    starts = spoken.starts()
+    starts = _starts(spoken)
     for num_lines in range(len(recalled), -1, -1):
-        lines = tuple(recalled[:num_lines])
-        if len(render(starts[-1], lines)) > room:
-            continue  # not even the newest message fits beside these lines
-        low, high = 0, len(starts) - 1  # the first start from which everything fits
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if len(render(starts[middle], lines)) <= room else (middle + 1, high)
-        return Buffer(render(starts[low], lines), lines, starts[low])
-    found = len(render(starts[-1], ()))
+        lines = recalled[:num_lines]
+        shortest = fitted(starts[0], lines)
+        if len(shortest.prompt_ids) <= room:
+            num_starts = _most(len(starts), lambda n: len(fitted(starts[n - 1], lines).prompt_ids) <= room)  # noqa: B023
+            return fitted(starts[num_starts - 1], lines)
     raise GuardError(
-        f"the message and the character's card are {found} tokens long",
+        f"the message and the character's card are {len(shortest.prompt_ids)} tokens long",
         reason="too_long_for_context",
-        needed=f"at most {room} tokens (context {context_tokens} less {max_new_tokens} for the reply)",
-        action="Send a shorter message.",
+        where="message",
+        needed=f"at most {max(0, room)} tokens (context {context_tokens} less {max_new_tokens} for the reply)",
+        action="Shorten the message.",
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Spoken:
-    system: tuple[Message, ...]
-    turns: tuple[Message, ...]
-
-    def starts(self) -> list[int]:
-        """Return the places a prompt may begin at: the very first message, then each user message."""
-        users = [at for at, message in enumerate(self.turns) if message.role == "user" and at > 0]
-        return [0, *users]
+def _starts(spoken: Sequence[Message]) -> list[int]:
+    """Return the places a prompt may begin at, latest first: each user message, then the very beginning."""
+    starts = [at for at, message in enumerate(spoken) if message.role == "user" and at > 0]
+    return [*reversed(starts), 0]
 
 
-def _merged(messages: Sequence[Message]) -> _Spoken:
-    """Join neighbours of one role (a reply was lost to a crash) and leave out empty messages."""
-    system = tuple(message for message in messages[:1] if message.role == "system")
-    turns: list[Message] = []
-    for message in messages[len(system) :]:
+def _most(limit: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest number up to `limit` that fits, 1 being known to; large ones are never tried without need."""
+    low, high = 1, 2
+    while high <= limit and fits(high):
+        low, high = high, high * 2
+    high = min(high, limit + 1)  # does not fit, or does not exist
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _alternating(messages: Sequence[Message]) -> list[Message]:
+    """Leave out empty messages and join neighbours of one role, such as two messages around a reply lost to a crash."""
+    joined: list[Message] = []
+    for message in messages:
         if not message.content.strip():
             continue
-        if turns and turns[-1].role == message.role:
-            turns[-1] = Message(message.role, f"{turns[-1].content}\n{message.content}")
+        if joined and joined[-1].role == message.role:
+            joined[-1] = Message(message.role, f"{joined[-1].content}\n\n{message.content}")
         else:
-            turns.append(message)
-    return _Spoken(system, tuple(turns))
+            joined.append(message)
+    return joined

@@ -1,26 +1,97 @@
-"""A reply while it is being made: pieces to iterate over, the whole reply afterwards."""
+"""A reply while it is being made: waits for its turn, streams, is checked against the policy, and always ends in order.
 
-from collections.abc import Iterator
+A stream may come to its end, be cancelled, be closed early or fail. Each time its job hears of it exactly once, before
+the next reply begins and before the last piece is handed out.
+"""
 
-from duologue.engine import Piece
-from duologue.messages import Reply
+import threading
+from collections.abc import Callable, Iterator
+from collections.abc import Generator as PieceGenerator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from duologue.chat.buffer import Buffer
+from duologue.chat.turnstile import Turnstile
+from duologue.engine import Generator, Piece, Sampling
+from duologue.errors import GuardError
+from duologue.guard import ContentPolicy
+from duologue.messages import FinishReason, Reply
+
+WITHHELD = "This reply was withheld by the content policy."
+_CHECK_EVERY_CHARS = 80  # a sentence without an end is checked at its words
+_SENTENCE_ENDS = (".", "!", "?", "\n", "…", "。", "\uff01", "\uff1f")
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What all replies of a bot share.
+
+    Attributes:
+        generator: The model.
+        turnstile: Lets one reply at a time to it.
+        policy: What every reply is checked against.
+        clock: Seconds that only go forward.
+    """
+
+    generator: Generator
+    turnstile: Turnstile
+    policy: ContentPolicy
+    clock: Callable[[], float]
+
+
+class Job(Protocol):
+    """What a reply is made from and where it goes."""
+
+    def prepare(self) -> Buffer:
+        """Return the prompt; called when the reply's turn has come."""
+        ...
+
+    def grown(self, text: str) -> None:
+        """Take note of the text so far."""
+        ...
+
+    def finished(self, reply: Reply) -> None:
+        """Take note of the end, whatever it was."""
+        ...
 
 
 class ReplyStream:
-    """Iterate once over the pieces; `reply` is there when the iteration has ended."""
+    """Iterate once over the pieces, or `close` it; `reply` is there afterwards. Until then the next reply waits.
 
-    def __init__(self, pieces: Iterator[Piece | Reply]) -> None:
-        """Wrap an iterator that yields pieces and, last, the reply."""
-        self._pieces = pieces
+    The last piece carries the finish reason. On `content_filter` the reply's text is a notice that replaces everything
+    streamed so far.
+    """
+
+    def __init__(self, job: Job, voice: Voice, *, sampling: Sampling, cancel: threading.Event) -> None:
+        """Bind the parts; nothing runs before the first piece is asked for."""
+        self._job = job
+        self._voice = voice
+        self._sampling = sampling
+        self._cancel = cancel
+        self._text = ""
+        self._num_tokens = 0
+        self._num_checked_chars = 0
+        self._finish_reason: FinishReason = "cancelled"  # what stays when nobody waits for the end
+        self._started = voice.clock()
+        self._first_token_seconds = 0.0
+        self._buffer: Buffer | None = None
         self._reply: Reply | None = None
+        self._pieces = self._run()
 
     def __iter__(self) -> Iterator[Piece]:
-        """Yield the pieces."""
-        for item in self._pieces:
-            if isinstance(item, Reply):
-                self._reply = item
-            else:
-                yield item
+        """Return the stream itself."""
+        return self
+
+    def __next__(self) -> Piece:
+        """Return the next piece.
+
+        Raises:
+            GuardError: The prompt no longer fits, because the session grew while this reply waited.
+            EngineError: Generation failed.
+            DataError: The reply could not be stored.
+        """
+        return next(self._pieces)
 
     @property
     def reply(self) -> Reply:
@@ -29,7 +100,95 @@ class ReplyStream:
         return self._reply
 
     def read(self) -> Reply:
-        """Wait for the end and return the reply."""
+        """Wait for the end and return the reply; raises what iterating raises."""
         for _ in self:
             pass
         return self.reply
+
+    def close(self) -> None:
+        """Stop here: what was said so far is kept as a cancelled reply. Any thread may call it."""
+        self._cancel.set()
+        with suppress(ValueError):  # another thread is inside the stream; it will see `cancel`
+            self._pieces.close()
+
+    def _run(self) -> PieceGenerator[Piece, None, None]:
+        last = Piece("", 0, "cancelled")
+        is_inside = self._voice.turnstile.enter(self._cancel)
+        try:
+            if is_inside:
+                with closing(self._generate()) as pieces:
+                    for piece in pieces:
+                        if piece.finish_reason is not None:
+                            last = piece
+                            break
+                        yield piece
+        finally:
+            try:
+                self._finish()
+            finally:
+                if is_inside:
+                    self._voice.turnstile.leave()
+        yield last
+
+    def _generate(self) -> PieceGenerator[Piece, None, None]:
+        self._buffer = self._job.prepare()
+        pieces = self._voice.generator.stream(self._buffer.prompt_ids, self._sampling, cancel=self._cancel)
+        has_ended = False
+        try:
+            for piece in pieces:
+                if self._num_tokens == 0:
+                    self._first_token_seconds = self._voice.clock() - self._started
+                self._text += piece.text
+                self._num_tokens = piece.num_tokens
+                has_ended = piece.finish_reason is not None
+                if not self._is_allowed(upto=len(self._text) if has_ended else self._whole_words()):
+                    self._withhold()
+                    yield Piece("", self._num_tokens, self._finish_reason)
+                    return
+                if piece.finish_reason is not None:
+                    self._finish_reason = piece.finish_reason
+                else:
+                    self._job.grown(self._text)
+                yield piece
+        finally:
+            if not has_ended:
+                self._cancel.set()
+            for _ in pieces:  # the engine gets to its own end before the next reply begins
+                pass
+
+    def _whole_words(self) -> int:
+        """Return how much can be checked now: to the last sentence end, or to the last space after many characters."""
+        end = max(self._text.rfind(mark) for mark in _SENTENCE_ENDS) + 1
+        if len(self._text) - max(end, self._num_checked_chars) >= _CHECK_EVERY_CHARS:
+            end = max(end, self._text.rfind(" "))
+        return end
+
+    def _is_allowed(self, *, upto: int) -> bool:
+        if upto <= self._num_checked_chars or self._buffer is None:
+            return True
+        self._num_checked_chars = upto
+        scene = [message.content for message in self._buffer.messages]
+        try:
+            self._voice.policy.check([*scene, self._text[:upto]], where="reply")
+        except GuardError:
+            return False
+        return True
+
+    def _withhold(self) -> None:
+        self._text, self._finish_reason = WITHHELD, "content_filter"
+
+    def _finish(self) -> None:
+        if self._finish_reason == "cancelled" and not self._is_allowed(upto=len(self._text)):
+            self._withhold()
+        buffer = self._buffer
+        self._reply = Reply(
+            text=self._text.strip(),
+            finish_reason=self._finish_reason,
+            num_prompt_tokens=len(buffer.prompt_ids) if buffer else 0,
+            num_reply_tokens=self._num_tokens,
+            num_forgotten_messages=buffer.num_forgotten_messages if buffer else 0,
+            first_token_seconds=self._first_token_seconds,
+            total_seconds=self._voice.clock() - self._started,
+            recalled=buffer.recalled if buffer else (),
+        )
+        self._job.finished(self._reply)

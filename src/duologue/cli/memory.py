@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from duologue.chat import memory_scope
+from duologue.chat import Sessions, memory_scope
 from duologue.cli.output import JsonFlag, Output
 from duologue.cli.workflow import open_folder
 from duologue.memory import MemoryStore, Scope
@@ -51,6 +51,9 @@ def forget(
     store, _ = _open(folder)
     num_forgotten = store.forget(ids)
     store.close()
+    sessions = Sessions.open(folder / "chats.sqlite")
+    sessions.forget_recalled(ids)  # earlier replies quote what was recalled for them
+    sessions.close()
     out.say(f"forgot {num_forgotten} of {len(ids)} lines")
     out.result({"num_forgotten": num_forgotten})
 

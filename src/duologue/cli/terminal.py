@@ -33,7 +33,7 @@ class TerminalChat:
         """
         self._bot = bot
         self._out = out
-        known = [info.id for info in bot.sessions.list_sessions(character=bot.name)]
+        known = [info.id for info in bot.sessions.list_sessions(character=bot.model_id)]
         if session_id and session_id not in known:
             raise ConfigError(f"there is no session '{session_id}'", action="Leave --session out for a new one.")
         self._session_id = session_id or bot.new_session()
@@ -120,11 +120,11 @@ class TerminalChat:
         self._history("")
 
     def _sessions(self, _: str) -> None:
-        for number, info in enumerate(self._bot.sessions.list_sessions(character=self._bot.name), start=1):
+        for number, info in enumerate(self._bot.sessions.list_sessions(character=self._bot.model_id), start=1):
             self._out.say(f"{number:>4}  {info.updated_at[:16]}  {info.num_messages} messages  {escape(info.title)}")
 
     def _open(self, argument: str) -> None:
-        known = self._bot.sessions.list_sessions(character=self._bot.name)
+        known = self._bot.sessions.list_sessions(character=self._bot.model_id)
         if not argument.isdecimal() or not 1 <= int(argument) <= len(known):
             self._out.say("expected a number as /sessions shows it")
             return

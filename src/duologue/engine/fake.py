@@ -209,7 +209,7 @@ class FakeTrainer:
             state = _State(step, (*state.losses, _loss(job, step=step)))
             num_tokens += sum(example.num_tokens for example in batch)
             num_trained_tokens += sum(example.num_trained_tokens for example in batch)
-            on_event(_step_event(job, state))
+            on_event(_step_event(job, state, batch))
             if validation and job.eval_every_steps and step % job.eval_every_steps == 0:
                 on_event(Event("evaluated", step=step, values={"validation_loss": state.losses[-1] + 0.1}))
             if step % job.save_every_steps == 0 or step == job.max_steps or should_stop.is_set():
@@ -306,12 +306,18 @@ def _learning_rate(job: TrainingJob, *, step: int) -> float:
     return job.learning_rate * shapes[job.lr_schedule]
 
 
-def _step_event(job: TrainingJob, state: _State) -> Event:
+def _step_event(job: TrainingJob, state: _State, batch: list[Example]) -> Event:
+    num_tokens = sum(example.num_tokens for example in batch)
     values: dict[str, float | int | str] = {
         "loss": state.losses[-1],
         "learning_rate": _learning_rate(job, step=state.step),
         "grad_norm": 1.0,
+        "seconds": num_tokens / TOKENS_PER_SECOND,
+        "num_tokens": num_tokens,
+        "num_trained_tokens": sum(example.num_trained_tokens for example in batch),
         "tokens_per_second": TOKENS_PER_SECOND,
+        "memory_gib": 0.0,
+        "max_steps": job.max_steps,
     }
     return Event("step", step=state.step, values=values)
 

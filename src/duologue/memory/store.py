@@ -12,7 +12,6 @@ from duologue.messages import RecalledLine, Role
 from duologue.store import Database, Row, open_database
 
 NUM_CANDIDATES = 100  # hits that are looked at more closely
-_SECURE_DELETE_SINCE = (3, 42)  # older FTS5 keeps deleted words in the index until it is optimized
 _MIGRATIONS = (
     """
     CREATE TABLE memories (
@@ -67,9 +66,7 @@ class MemoryStore:
         Raises:
             DataError: The file is damaged or cannot be written.
         """
-        store = cls(open_database(path, migrations=_MIGRATIONS))
-        store._erase_words_at_once()
-        return store
+        return cls(open_database(path, migrations=_MIGRATIONS))
 
     def add(self, text: str, *, speaker: Role, scope: Scope, session_id: str, message_id: int, said_at: str) -> int:
         """Store a line, word for word, and return its id.
@@ -120,6 +117,13 @@ class MemoryStore:
             (scope.user, scope.character, limit),
         )
         return tuple(map(_line, rows))
+
+    def knows(self, message_id: int, *, session_id: str) -> bool:
+        """Return whether a line of this message is stored."""
+        found = self._database.read(
+            "SELECT 1 FROM memories WHERE message_id = ? AND session_id = ? LIMIT 1", (message_id, session_id)
+        )
+        return bool(found)
 
     def forget(self, ids: Sequence[int]) -> int:
         """Delete lines and every byte of them; return how many there were.
@@ -173,13 +177,6 @@ class MemoryStore:
         """Close the file."""
         self._database.close()
 
-    def _erase_words_at_once(self) -> None:
-        [(version,)] = self._database.read("SELECT sqlite_version()")
-        self._has_secure_index = tuple(map(int, version.split(".")))[:2] >= _SECURE_DELETE_SINCE
-        if self._has_secure_index:
-            with self._database.write() as cursor:
-                cursor.execute("INSERT INTO memory_words (memory_words, rank) VALUES ('secure-delete', 1)")
-
     def _hits(self, question: str, *, scope: Scope, limit: int, exclude_session: str) -> tuple[RecalledLine, ...]:
         query = fts_query(question)
         if not query:
@@ -224,8 +221,9 @@ class MemoryStore:
         with self._database.write() as cursor:
             cursor.executemany(f"DELETE FROM memories WHERE {condition}", parameters)  # noqa: S608  (fixed texts)
             num_deleted = max(0, cursor.rowcount)
-            if not self._has_secure_index:
-                cursor.execute("INSERT INTO memory_words (memory_words) VALUES ('optimize')")
+            # Until it is optimized, the index keeps deleted words. FTS5's own 'secure-delete' (SQLite 3.42) would make
+            # a file that older versions cannot open.
+            cursor.execute("INSERT INTO memory_words (memory_words) VALUES ('optimize')")
         self._database.purge()  # also when nothing was deleted now: an earlier purge may have failed
         return num_deleted
 

@@ -50,6 +50,11 @@ class Reason:
     value: str | int
     why: str
 
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the planner chose the value, not the person."""
+        return self.why != _AS_SET
+
 
 @dataclass(frozen=True, slots=True)
 class Resolution:

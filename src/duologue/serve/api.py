@@ -51,6 +51,10 @@ def make_routes(bot: Bot, *, generations: Generations) -> APIRouter:
             return await _stream(body, generation, request)
         return await _whole(body, generation, request)
 
+    @router.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    def no_such_route(request: Request) -> Response:
+        raise ApiError(404, f"there is no {request.method} {request.url.path}", code="not_found")
+
     return router
 
 

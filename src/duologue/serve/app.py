@@ -1,9 +1,11 @@
 """The app: the API, the page at `/`, and the guards around both."""
 
+import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +20,17 @@ from duologue.guard import RateLimiter, Rating
 from duologue.serve.access import Access
 from duologue.serve.api import make_routes
 from duologue.serve.generation import Generations
-from duologue.serve.limits import BodyLimit, RequestLimit, SafeHeaders
+from duologue.serve.limits import BodyLimit, KnownPaths, RequestLimit, SafeHeaders
 from duologue.serve.pictures import Pictures, make_pictures
 from duologue.serve.protocol import ApiError, as_api_error
 
 log = logging.getLogger("duologue.serve")
 _CLOSE_SECONDS = 2.0
+_GRADIO_SETTINGS = {
+    "GRADIO_ANALYTICS_ENABLED": "False",  # nothing leaves the machine
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",  # nor is anything counted in memory after every click
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +60,7 @@ def build_app(bot: Bot, *, config: Config, api_key: str = "", card: Path | None 
     Raises:
         ConfigError: The card's picture cannot be used.
     """
-    # Read when Gradio is imported and when it reports errors; nothing may leave the machine.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.update(_GRADIO_SETTINGS)  # read when Gradio is imported
     from duologue.serve.page import Page
 
     generations = Generations(config.server.max_waiting)
@@ -72,14 +78,25 @@ def build_app(bot: Bot, *, config: Config, api_key: str = "", card: Path | None 
     app.include_router(make_routes(bot, generations=generations))
     if pictures:
         _show_pictures(app, pictures)
-    page = Page(bot, config=config, generations=generations, limiter=limiter, has_pictures=pictures is not None)
-    page.mount(app)
+
+    async def mount_page() -> None:
+        has_pictures = pictures is not None
+        Page(bot, config=config, generations=generations, limiter=limiter, has_pictures=has_pictures).mount(app)
+
+    _run(mount_page())
     # The last one added is the outermost.
     app.add_middleware(RequestLimit, limiter=limiter)
     app.add_middleware(Access, api_key=api_key, title=bot.name)
     app.add_middleware(BodyLimit)
+    app.add_middleware(KnownPaths)
     app.add_middleware(SafeHeaders)
     return app
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    """Run to the end inside an event loop: outside one, Gradio makes several and never closes them."""
+    with ThreadPoolExecutor(1) as pool:  # a thread of its own, because the caller may run in a loop
+        pool.submit(asyncio.run, work).result()
 
 
 def _show_pictures(app: FastAPI, pictures: Pictures) -> None:

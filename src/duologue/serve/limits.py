@@ -1,4 +1,4 @@
-"""What a request may cost: the size of its body, the time to send it, requests per client; and safe answer headers.
+"""What a request may reach and cost: paths, size and time of its body, requests per client; and safe answer headers.
 
 Pure ASGI, so that streams pass through untouched.
 """
@@ -20,7 +20,29 @@ from duologue.serve.protocol import ApiError, as_api_error
 MAX_BODY_BYTES = 2**20
 BODY_SECONDS = 20.0
 _LIMITED_PATHS = frozenset({"/v1/chat/completions"})
+# What the page needs of Gradio. The rest (uploads, proxies, file access, its own API) stays shut.
+_PATHS = frozenset({"/", "/health", "/login", "/avatar.webp", "/portrait.webp", "/theme.css", "/favicon.ico"})
+_PATHS_BELOW = ("/v1/", "/assets/", "/static/", "/gradio_api/queue/", "/gradio_api/heartbeat/")
 _INLINE_SCRIPT = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
+
+
+class KnownPaths:
+    """Answers 404 to every path that neither the API nor the page needs.
+
+    Args:
+        app: The app behind it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Keep the app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Look at one request's path."""
+        if scope["type"] == "http" and scope["path"] not in _PATHS and not scope["path"].startswith(_PATHS_BELOW):
+            await _answer(ApiError(404, f"there is no {scope['path']}", code="not_found"), scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:
@@ -148,7 +170,9 @@ class SafeHeaders:
 
 def content_security_policy(page: bytes = b"") -> str:
     """Return the policy for a page: everything from this server, and only the inline scripts the page has now."""
-    digests = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(page))
+    digests = (
+        base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(page) if script
+    )
     scripts = " ".join(["'self'", *dict.fromkeys(f"'sha256-{digest}'" for digest in digests)])
     return (
         f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "

@@ -80,7 +80,7 @@ class Page:
             with gr.Column(min_width=0, elem_id="conversation"):
                 with gr.Row(elem_id="top-bar"):
                     gr.Markdown(heading_html(name, picture="avatar.webp" if has_pictures else ""))
-                    self._menu = gr.Checkbox(label="Chats", elem_id="menu")
+                    self._menu = gr.Checkbox(label="Chats", interactive=True, elem_id="menu")
                 self._chat = gr.Chatbot(
                     label=name,
                     show_label=False,
@@ -116,7 +116,7 @@ class Page:
         self._blocks.load(self._open_newest, None, everything, **quiet)
         self._chats.input(self._open, [self._chats], everything, **quiet)
         self._new.click(self._start_new, None, everything, **quiet)
-        self._delete.click(self._delete_chat, [self._session_id], everything, **quiet)
+        self._delete.click(self._delete_chat, [self._chats], everything, **quiet)
         self._text.submit(self._send, [self._text, self._session_id], everything, **quiet)
         self._again.click(self._regenerate, [self._session_id], everything, **quiet)
         self._text.stop(self._stop, [self._session_id], None, **quiet)
@@ -134,12 +134,13 @@ class Page:
         async for updates in self._show(""):
             yield updates
 
-    async def _delete_chat(self, session_id: str) -> AsyncIterator[Updates]:
-        if self._generations.find(session_id):
+    async def _delete_chat(self, chosen: str | None) -> AsyncIterator[Updates]:
+        """Delete the chat that is marked in the list: what the person sees, not what the server showed last."""
+        if chosen and self._generations.find(chosen):
             yield {self._notice: notice_html("Stop the reply before you delete its chat.")}
             return
-        if session_id:
-            await run_in_threadpool(self._bot.delete_session, session_id)
+        if chosen:
+            await run_in_threadpool(self._bot.delete_session, chosen)
         async for updates in self._open_newest():
             yield updates
 
@@ -148,7 +149,7 @@ class Page:
             text = self._validator.validate(text)
             self._count(request)
             if not session_id:
-                session_id = await run_in_threadpool(lambda: self._bot.new_session(user=_USER))
+                session_id = await run_in_threadpool(self._create_session)
             history = await run_in_threadpool(self._history, session_id)
             generation = self._generations.start(
                 lambda cancel: self._bot.reply(session_id, text, cancel=cancel, user=_USER), session_id=session_id
@@ -219,9 +220,20 @@ class Page:
             await asyncio.sleep(1 / FRAMES_PER_SECOND)
         updates = await run_in_threadpool(self._view, session_id)
         if generation.error:
+            is_stored = await run_in_threadpool(self._keep_if_said, session_id)
             updates[self._notice] = notice_html(generation.error.sentence())
-            updates[self._text] = gr.update(value=asked, submit_btn="Send", stop_btn=False)
+            updates[self._text] = gr.update(value="" if is_stored else asked, submit_btn="Send", stop_btn=False)
         yield updates
+
+    def _create_session(self) -> str:
+        return self._bot.sessions.create(character=self._bot.model_id, user=_USER)
+
+    def _keep_if_said(self, session_id: str) -> bool:
+        """Delete a session whose first message was refused; return whether the last message was kept."""
+        stored = self._bot.sessions.messages(session_id)
+        if not stored:
+            self._bot.delete_session(session_id)
+        return bool(stored) and stored[-1].message.role == "user"
 
     def _count(self, request: gr.Request) -> None:
         assert request.request is not None, "Gradio gives every event its request"
@@ -231,7 +243,7 @@ class Page:
         """Return everything as it stands in the store."""
         stored = self._bot.sessions.messages(session_id) if session_id else ()
         last = stored[-1] if stored else None
-        has_reply = last is not None and last.message.role == "assistant" and len(stored) > 1
+        has_question = any(entry.message.role == "user" for entry in stored)
         chats = self._list_chats()
         is_listed = any(session_id == value for _, value in chats)
         return {
@@ -240,7 +252,7 @@ class Page:
             self._chat: self._bubbles(stored),
             self._notice: "",
             self._text: gr.update(submit_btn="Send", stop_btn=False),
-            self._again: gr.update(visible=has_reply),
+            self._again: gr.update(visible=has_question),
             self._delete: gr.update(visible=is_listed),
             self._recalled: self._recalled_html(last.recalled if last else ()),
             self._menu: False,
@@ -250,7 +262,7 @@ class Page:
         return self._bubbles(self._bot.sessions.messages(session_id))
 
     def _bubbles(self, stored: tuple[StoredMessage, ...]) -> list[Bubble]:
-        shown = [entry.message for entry in stored[-MAX_SHOWN_MESSAGES:] if entry.message.content]
+        shown = [entry.message for entry in stored[-MAX_SHOWN_MESSAGES:]]
         bubbles = [_bubble(message.role, message.content) for message in shown]
         return bubbles or self._greeting()
 
@@ -261,7 +273,7 @@ class Page:
 
     def _list_chats(self) -> list[tuple[str, str]]:
         chats = self._bot.sessions.list_sessions(character=self._bot.model_id, user=_USER)
-        return [(chat.title, chat.id) for chat in chats if chat.num_messages > 1]  # one is the greeting alone
+        return [(chat.title, chat.id) for chat in chats if chat.num_messages > 1]  # one: the greeting
 
     def _recalled_html(self, lines: tuple[RecalledLine, ...]) -> str:
         return recalled_html(lines, character_name=self._bot.name, user_name=self._user_name)

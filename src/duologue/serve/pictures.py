@@ -48,16 +48,15 @@ def make_pictures(card: Path) -> Pictures | None:
             whole = picture.convert("RGB")
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise ConfigError(f"the card's picture cannot be read ({error})", where=str(card)) from error
-    height = max(1, round(whole.height * PORTRAIT_WIDTH_PIXELS / whole.width))
-    return Pictures(
-        avatar=_webp(_face(whole).resize((AVATAR_PIXELS, AVATAR_PIXELS), Image.Resampling.LANCZOS)),
-        portrait=_webp(whole.resize((PORTRAIT_WIDTH_PIXELS, height), Image.Resampling.LANCZOS)),
-    )
+    portrait = whole.crop((0, 0, whole.width, min(whole.height, 2 * whole.width)))
+    portrait.thumbnail((PORTRAIT_WIDTH_PIXELS, 2 * PORTRAIT_WIDTH_PIXELS), Image.Resampling.LANCZOS)
+    avatar = _face(whole).resize((AVATAR_PIXELS, AVATAR_PIXELS), Image.Resampling.LANCZOS)
+    return Pictures(avatar=_webp(avatar), portrait=_webp(portrait))
 
 
 def _face(picture: Image.Image) -> Image.Image:
     """Return the square where a portrait usually has its face: a little above the middle."""
-    side = round(min(picture.size) * (0.6 if picture.height > picture.width else 1.0))
+    side = max(1, round(min(picture.size) * (0.6 if picture.height > picture.width else 1.0)))
     left = (picture.width - side) // 2
     top = min(max(0, round(picture.height * 0.4) - side // 2), picture.height - side)
     return picture.crop((left, top, left + side, top + side))

@@ -137,7 +137,7 @@ class ChatRequest(_Wire):
         return self.stream_options is not None and self.stream_options.include_usage
 
     def conversation(self) -> tuple[Message, ...]:
-        """Return the messages as every chat template takes them: one system message first, nothing empty before the end.
+        """Return the messages as every chat template takes them: one system message, first; nothing empty inside.
 
         Clients put system messages anywhere, even last, and send empty replies along; few templates accept that.
         """
@@ -172,9 +172,12 @@ def parse_request(body: bytes) -> ChatRequest:
     try:
         return ChatRequest.model_validate_json(body)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        texts = dict.fromkeys(f"{_field(fault['loc']) or 'body'}: {fault['msg']}" for fault in faults)
-        raise ApiError(400, "; ".join(texts), param=_field(faults[0]["loc"])) from error
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        faults = {_field(detail["loc"]): detail["msg"] for detail in reversed(details)}
+        # A text or a list of parts: only the fault that lies deeper says which one was meant.
+        deepest = [field for field in reversed(faults) if not any(other.startswith(f"{field}.") for other in faults)]
+        message = "; ".join(f"{field or 'body'}: {faults[field]}" for field in deepest)
+        raise ApiError(400, message, param=deepest[0]) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,13 @@
 """The server: an address that is checked and bound before anything starts, and an end that keeps what was said."""
 
 import asyncio
+import contextlib
 import errno
+import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,7 +21,7 @@ _FINISH_SECONDS = 1.5  # replies may finish this long after the signal; then the
 
 
 def serve(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serve until the process is told to stop.
+    """Serve until the process is told to stop (SIGINT, SIGTERM), then return.
 
     Args:
         app: What `build_app` returned.
@@ -56,6 +60,19 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._facts = facts
         self._on_ready = on_ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals as a wish to end; uvicorn would raise them again and so kill whoever called `serve`."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -100,7 +117,8 @@ def _bind(host: str, port: int) -> socket.socket:
         raise ConfigError(f"the host '{host}' is unknown", where="server.host") from error
     listener = socket.socket(family, kind, protocol)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would let two programs share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
         listener.close()

@@ -51,6 +51,9 @@ class LlamaServer:
                 where=files,
                 action="Check that the file is whole, that memory is free and that the adapter belongs to the model.",
             ) from error
+        # Its loop starts after the constructor returns, and a server freed before that never ends. The figures come out
+        # of the loop, so it runs once they are here.
+        self._server.handle_metrics()
         self._address = self._server.listening_address.removeprefix("http://")
 
     def tokenize(self, text: str) -> list[int]:
@@ -154,6 +157,7 @@ def _parameters(model: Path, lora: Path | None, context_tokens: int, *, key: str
     parameters.api_keys = [key]
     parameters.ui = False
     parameters.endpoint_slots = False
+    parameters.endpoint_metrics = True
     if lora:
         parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0)]
     return parameters

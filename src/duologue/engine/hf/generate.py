@@ -138,12 +138,21 @@ class HfGenerator:
             if old != new:
                 break
             agreeing += 1
-        if agreeing < len(self._cached_ids):
-            self._cache.crop(agreeing - len(self._cached_ids))  # negative: how many to remove
+        if agreeing < len(self._cached_ids) and not self._crop(len(self._cached_ids) - agreeing):
+            self._forget_cache()
+            agreeing = 0
         new_BT = torch.tensor([ids[agreeing:]], device=device())
         output = self._model(input_ids=new_BT, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
         self._cached_ids = list(ids)
         return output.logits[:, -1].float()
+
+    def _crop(self, num_tokens: int) -> bool:
+        """Remove the cache's last tokens; False when this model's attention does not allow it (sliding windows)."""
+        try:
+            self._cache.crop(-num_tokens)
+        except (ValueError, RuntimeError, NotImplementedError):
+            return False
+        return True
 
     def _forget_cache(self) -> None:
         self._cache = DynamicCache()

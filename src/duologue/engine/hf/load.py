@@ -1,11 +1,15 @@
 """Base models from packages, files, folders or the hub, in the weight format a run asks for."""
 
 import contextlib
+import os
+import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import huggingface_hub
 import torch
 import transformers
 from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
@@ -46,6 +50,7 @@ def load_tokenizer(base: BaseModel) -> HfTokenizer:
             if file is not None:
                 tokenizer = PreTrainedTokenizerFast.from_pretrained(str(file.parent), gguf_file=file.name)
             else:
+                _require_reachable(base.name)
                 tokenizer = AutoTokenizer.from_pretrained(base.name, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise _not_there(base.name, error) from error
@@ -104,11 +109,30 @@ def _gguf_file(name: str) -> Path | None:
     return Path(name) if name.endswith(".gguf") and Path(name).is_file() else None
 
 
+def _require_reachable(name: str) -> None:
+    """Say at once that a hub model cannot be fetched; the hub's own retries take half a minute to say it.
+
+    Raises:
+        EngineError: The model is neither a folder nor in the local cache, and the hub's address is unknown.
+    """
+    is_proxied = any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    if Path(name).exists() or name.endswith(".gguf") or is_proxied:
+        return
+    host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname
+    try:
+        if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
+            return
+        socket.getaddrinfo(host, 443)
+    except (OSError, ValueError) as error:
+        raise _not_there(name, error) from error
+
+
 def _config(name: str) -> PreTrainedConfig:
     file = _gguf_file(name)
     try:
         if file is not None:
             return read_llama_config(file) or AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+        _require_reachable(name)
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _not_there(name, error) from error
@@ -121,13 +145,15 @@ def _load_gguf(file: Path, base: BaseModel) -> HfModel:
         model = load_llama(file, config)
     else:
         model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
-    model = model.to(DTYPES[base.compute_dtype])
+    for parameter in model.parameters():  # not the buffers: rotary frequencies lose too much in 16 bit
+        parameter.data = parameter.data.to(DTYPES[base.compute_dtype])
     if base.quantization != "none":
         _quantise(model, base)
     return model.to(device())
 
 
 def _load_folder_or_hub(base: BaseModel) -> HfModel:
+    _require_reachable(base.name)
     settings: dict[str, Any] = {
         "dtype": DTYPES[base.compute_dtype],
         "trust_remote_code": False,

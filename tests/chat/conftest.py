@@ -1,0 +1,43 @@
+"""A bot around the fake engine, with real stores in a folder of its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from duologue.characters import Character
+from duologue.chat import Bot, Sessions
+from duologue.engine import Generator
+from duologue.engine.fake import FakeGenerator
+from duologue.memory import MemoryStore
+from tests.chat.made import NYX, Clock, a_config
+
+MakeBot = Callable[..., Bot]
+
+
+@pytest.fixture
+def make_bot(tmp_path: Path) -> Iterator[MakeBot]:
+    """Opens bots in one folder and closes them after the test."""
+    opened: list[Bot] = []
+
+    def make(
+        generator: Generator | None = None,
+        *,
+        character: Character = NYX,
+        clock: Clock | None = None,
+        **sections: dict[str, object],
+    ) -> Bot:
+        bot = Bot(
+            generator or FakeGenerator(),
+            character,
+            config=a_config(**sections),
+            sessions=Sessions.open(tmp_path / "chats.sqlite"),
+            memory=MemoryStore.open(tmp_path / "memory.sqlite"),
+            clock=clock or Clock(),
+        )
+        opened.append(bot)
+        return bot
+
+    yield make
+    for bot in opened:
+        bot.close()

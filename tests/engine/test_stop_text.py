@@ -1,0 +1,41 @@
+"""Stop texts across piece borders."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duologue.engine.stop_text import StopText
+
+
+def stream(pieces, stops):
+    stop_text, shown = StopText(stops), ""
+    for piece in pieces:
+        text, is_met = stop_text.feed(piece)
+        shown += text
+        if is_met:
+            return shown, True
+    return shown + stop_text.rest(), False
+
+
+@pytest.mark.parametrize("pieces", [["a END b"], ["a E", "ND b"], list("a END b"), ["a ", "END", " b"]])
+def test_a_stop_text_is_found_however_it_is_cut(pieces):
+    assert stream(pieces, ("END",)) == ("a ", True)
+
+
+def test_what_only_begins_like_a_stop_text_is_shown_in_the_end():
+    assert stream(["a EN", "D"], ("ENDE",)) == ("a END", False)
+
+
+def test_the_earliest_of_several_stop_texts_counts():
+    assert stream(["one two three"], ("three", "two")) == ("one ", True)
+
+
+@given(st.lists(st.text(alphabet="abE", max_size=4)), st.lists(st.text(alphabet="abE", min_size=1, max_size=3), max_size=3))
+def test_any_cutting_gives_the_same_as_the_whole_text(pieces, stops):
+    whole = "".join(pieces)
+    met = [whole.index(stop) for stop in stops if stop in whole]
+    shown, is_met = stream(pieces, stops)
+    assert is_met == bool(met)
+    assert shown == (whole if not met else shown)
+    assert whole.startswith(shown)
+    assert not any(stop in shown for stop in stops)

@@ -1,0 +1,93 @@
+"""What a request may reach and cost, and the headers of every answer."""
+
+import asyncio
+import base64
+import hashlib
+import re
+
+import httpx
+import pytest
+
+from duologue.serve.limits import MAX_BODY_BYTES, BodyLimit, content_security_policy
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_over_one_mebibyte_is_413(server, is_chunked):
+    parts = [b"x" * 65536] * (MAX_BODY_BYTES // 65536 + 1)
+    content = iter(parts) if is_chunked else b"".join(parts)
+    answer = httpx.post(f"{server.url}/v1/chat/completions", content=content)
+
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "request_too_large"
+
+
+def test_a_body_of_just_one_mebibyte_reaches_the_app(server):
+    answer = httpx.post(f"{server.url}/v1/chat/completions", content=b" " * MAX_BODY_BYTES)
+
+    assert answer.status_code == 400
+
+
+def test_a_body_that_does_not_arrive_is_408():
+    sent = []
+
+    async def never() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    async def app(scope, receive, send) -> None:
+        raise AssertionError("the app must not see an incomplete request")
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    asyncio.run(BodyLimit(app, max_seconds=0.01)(scope, never, send))
+
+    assert sent[0]["status"] == 408
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/upload",
+        "/gradio_api/info",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/proxy=http://example.org",
+        "/config",
+        "/monitoring",
+        "/docs",
+        "/openapi.json",
+        "/gradio_api/run/predict",
+        "/%2e%2e/secret",
+    ],
+)
+def test_what_neither_page_nor_api_needs_is_not_there(server, path):
+    assert httpx.get(server.url + path).status_code == 404
+    assert httpx.post(server.url + path, content=b"{}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/nothing", "/theme.css"])
+def test_every_answer_carries_the_safe_headers(server, path):
+    headers = httpx.get(server.url + path).headers
+
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    policy = headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "form-action 'self'" in policy
+    scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
+    assert "unsafe" not in scripts
+    assert "http" not in policy
+
+
+def test_the_pages_own_scripts_are_allowed_by_their_hash_and_no_other(server):
+    answer = httpx.get(server.url)
+    inline = re.findall(r"<script(?:\s[^>]*)?>(.*?)</script>", answer.text, re.DOTALL)
+
+    assert inline
+    for script in filter(None, inline):
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in answer.headers["content-security-policy"]
+    assert "sha256" not in content_security_policy(b"no script here")

@@ -1,0 +1,210 @@
+"""The run folder: its ledger, resuming, the lock, and planned against measured."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import date
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from duologue.characters import Character
+from duologue.config import load_config
+from duologue.data import load_splits, make_examples, measure
+from duologue.engine import Hardware, open_trainer
+from duologue.errors import ConfigError, EngineError, InterruptedRun
+from duologue.plan import known_facts, make_plan
+from duologue.train import (
+    Run,
+    find_adapter,
+    list_runs,
+    load_resumable,
+    new_run,
+    newest_unfinished,
+    read_history,
+    run,
+    training_lock,
+)
+
+TODAY = date(2026, 11, 22)
+MACHINE = Hardware(gpus=(), num_cores=2, ram_bytes=2**34, ram_free_bytes=2**34, disk_free_bytes=2**36, cpu_gflops=100.0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = [{"instruction": f"Question {n}?", "output": f"Answer number {n}."} for n in range(24)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    (tmp_path / "duologue.toml").write_text(
+        '[model]\nbase = "bundled:smollm2-135m"\n[data]\ntrain = ["a.json"]\nvalidation_fraction = 0.2\n'
+        "[training]\nmax_steps = 8\nmicro_batch_size = 2\ngradient_accumulation_steps = 2\neval_every_steps = 4\n"
+    )
+    return tmp_path
+
+
+def train(folder, *, into=None, plan=None, stop_after=None, events=None):
+    """Run the fake engine on a folder."""
+    config = load_config(folder / "duologue.toml")
+    splits = load_splits(config, folder)
+    trainer = open_trainer("fake")
+    facts = known_facts(config.model.base)
+    examples = make_examples(splits, trainer.tokenizer(None), config, Character("Lila"))
+    stats = measure(examples.train, examples.validation)
+    should_stop = threading.Event()
+
+    def on_event(event):
+        if events is not None:
+            events.append(event)
+        if event.name == "step" and event.step == stop_after:
+            should_stop.set()
+
+    return run(
+        into or new_run(folder, today=TODAY),
+        config,
+        config_text=(folder / "duologue.toml").read_text(),
+        plan=plan or make_plan(config, stats, facts, MACHINE),
+        examples=examples,
+        stats=stats,
+        account=splits.account,
+        trainer=trainer,
+        on_event=on_event,
+        should_stop=should_stop,
+    )
+
+
+def account_of(folder):
+    config = load_config(folder / "duologue.toml")
+    return config, load_splits(config, folder).account
+
+
+def test_a_finished_run_leaves_the_whole_ledger(folder):
+    result = train(folder)
+    names = {path.name for path in result.run.folder.iterdir()}
+    assert names >= {
+        "duologue.toml",
+        "resolved.json",
+        "data.json",
+        "plan.json",
+        "events.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "adapter",
+        "manifest.json",
+    }
+    assert (result.run.folder / "duologue.toml").read_text() == (folder / "duologue.toml").read_text()
+    data = result.run.read("data.json")
+    assert data["num_conversations"] == 24 and len(data["files"][0]["sha256"]) == 64
+    manifest = result.run.read("manifest.json")
+    assert manifest["num_steps"] == 8 and manifest["base"]["name"] == "bundled:smollm2-135m"
+
+
+def test_planned_and_measured_stand_side_by_side(folder):
+    result = train(folder)
+    versus = result.plan_versus_actual
+    assert set(versus) == {"tokens_per_second", "train_minutes", "memory_gib"}
+    plan = result.run.read("plan.json")
+    assert versus["train_minutes"]["plan"] == pytest.approx(plan["time"]["train_minutes"])
+    seconds = sum(record.seconds for record in read_history(result.run).steps)
+    assert versus["train_minutes"]["actual"] == pytest.approx(seconds / 60)
+
+
+def test_events_are_written_as_lines_and_as_tensorboard_curves(folder):
+    events = []
+    result = train(folder, events=events)
+    history = read_history(result.run)
+    assert [record.step for record in history.steps] == list(range(1, 9))
+    assert [step for step, _ in history.validation] == [4, 8]
+    assert [event.values["loss"] for event in events if event.name == "step"] == [r.loss for r in history.steps]
+    board = EventAccumulator(str(result.run.folder / "tensorboard"))
+    board.Reload()
+    curve = board.Scalars("train/loss")
+    assert [point.step for point in curve] == list(range(1, 9))
+    assert [point.value for point in curve] == pytest.approx([r.loss for r in history.steps], rel=1e-5)
+
+
+def test_an_interrupted_run_is_found_and_goes_on_with_its_own_plan(folder):
+    with pytest.raises(InterruptedRun):
+        train(folder, stop_after=3)
+    assert find_adapter(folder) is None
+    config, account = account_of(folder)
+    found, plan = load_resumable(folder, config, account)
+    assert json.loads(json.dumps(plan.as_json())) == found.read("plan.json")
+    events = []
+    result = train(folder, into=found, plan=plan, events=events)
+    assert [event.step for event in events if event.name == "step"][0] == 4
+    assert [record.step for record in read_history(result.run).steps] == list(range(1, 9)), "both parts count"
+    assert newest_unfinished(folder) is None
+    assert find_adapter(folder)[0] == result.run
+
+
+def test_a_changed_configuration_or_changed_data_is_shown_and_not_resumed(folder):
+    with pytest.raises(InterruptedRun):
+        train(folder, stop_after=3)
+    toml = (folder / "duologue.toml").read_text()
+    (folder / "duologue.toml").write_text(toml + "learning_rate = 0.5\n")
+    with pytest.raises(ConfigError, match=r"training.learning_rate: 0.0002 -> 0.5"):
+        load_resumable(folder, *account_of(folder))
+    (folder / "duologue.toml").write_text(toml)
+    rows = json.loads((folder / "a.json").read_text())
+    (folder / "a.json").write_text(json.dumps(rows[:-1]))
+    with pytest.raises(ConfigError, match=r"data file .*a.json"):
+        load_resumable(folder, *account_of(folder))
+
+
+def test_nothing_to_resume_is_said(folder):
+    with pytest.raises(ConfigError, match="no interrupted run"):
+        load_resumable(folder, *account_of(folder))
+    train(folder)
+    with pytest.raises(ConfigError, match="no interrupted run"):
+        load_resumable(folder, *account_of(folder))
+
+
+def test_runs_are_numbered_per_day_and_listed_in_order(folder):
+    for _ in range(11):
+        new_run(folder, today=TODAY)
+    new_run(folder, today=date(2026, 11, 23))
+    names = [item.name for item in list_runs(folder)]
+    assert names == [*(f"2026-11-22-{n}" for n in range(1, 12)), "2026-11-23-1"]
+
+
+def test_a_changed_adapter_file_is_refused(folder):
+    result = train(folder)
+    file = result.run.folder / "adapter" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(EngineError, match="was changed since the run ended"):
+        find_adapter(folder)
+
+
+def test_a_line_cut_short_in_the_event_log_is_left_out(folder):
+    result = train(folder)
+    log = result.run.folder / "events.jsonl"
+    log.write_text(log.read_text() + '{"name": "step", "st')
+    assert len(read_history(result.run).steps) == 8
+
+
+def test_the_ledger_is_written_whole_or_not_at_all(tmp_path):
+    item = Run(tmp_path)
+    item.write("x.json", {"a": 1})
+    with pytest.raises(TypeError):
+        item.write("x.json", {"a": object()})
+    assert item.read("x.json") == {"a": 1}
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(EngineError, match="ledger"):
+        item.read("x.json")
+
+
+def test_a_second_training_is_refused_and_a_dead_one_leaves_no_lock(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from duologue.train import training_lock\n"
+        f"with training_lock(Path({str(tmp_path)!r})):\n    print('locked', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"locked\n"
+    with pytest.raises(ConfigError, match=f"process {process.pid} is training this character"), training_lock(tmp_path):
+        pass
+    process.kill()
+    process.communicate()
+    with training_lock(tmp_path):
+        pass

@@ -35,7 +35,10 @@ TALK = [("user", "Is the train late?"), ("assistant", "Four minutes early.")]
     [
         ({"messages": [{"role": r, "content": c} for r, c in TALK]}, "messages"),
         ({"messages": [{"role": r, "content": [{"type": "text", "text": c}]} for r, c in TALK]}, "messages"),
-        ({"conversations": [{"from": {"user": "human", "assistant": "gpt"}[r], "value": c} for r, c in TALK]}, "sharegpt"),
+        (
+            {"conversations": [{"from": {"user": "human", "assistant": "gpt"}[r], "value": c} for r, c in TALK]},
+            "sharegpt",
+        ),
         ({"instruction": TALK[0][1], "input": "", "output": TALK[1][1]}, "alpaca"),
         ({"instruction": TALK[0][1], "response": TALK[1][1]}, "alpaca"),
     ],
@@ -224,6 +227,6 @@ def test_real_conversations_load_and_add_up(shared_data):
     for file in account.files:
         assert file.num_rows == file.num_loaded + file.num_dropped
     assert account.num_conversations == len(conversations) == sum(file.num_loaded for file in account.files)
-    assert all(
-        a.role != b.role for c in conversations for a, b in zip(c.messages, c.messages[1:], strict=False)
-    ), "roles alternate"
+    assert all(a.role != b.role for c in conversations for a, b in zip(c.messages, c.messages[1:], strict=False)), (
+        "roles alternate"
+    )

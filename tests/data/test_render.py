@@ -99,7 +99,10 @@ def test_a_long_conversation_becomes_windows_that_train_every_turn_once(tokenize
     talk = [
         message
         for n in range(12)
-        for message in (Message("user", f"Question number {n}?"), Message("assistant", f"Answer number {n}, passenger."))
+        for message in (
+            Message("user", f"Question number {n}?"),
+            Message("assistant", f"Answer number {n}, passenger."),
+        )
     ]
     whole = rendered(tokenizer, talk)[0]
     limit = 120

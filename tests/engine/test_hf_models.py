@@ -53,7 +53,9 @@ def test_the_plan_knows_the_bundled_model_as_it_is():
 
 
 def test_the_bundled_model_answers_a_plain_question(generator):
-    pieces = list(generator.stream(prompt_ids(generator, "What is the capital of France?"), GREEDY, cancel=threading.Event()))
+    pieces = list(
+        generator.stream(prompt_ids(generator, "What is the capital of France?"), GREEDY, cancel=threading.Event())
+    )
     assert "Paris" in text_of(pieces)
     assert pieces[-1].finish_reason in ("stop", "length")
     assert all(piece.finish_reason is None for piece in pieces[:-1])
@@ -62,7 +64,9 @@ def test_the_bundled_model_answers_a_plain_question(generator):
 def test_the_same_seed_draws_the_same_reply_and_another_seed_another(generator):
     ids = prompt_ids(generator, "Tell me about the sea.")
     draws = [
-        text_of(generator.stream(ids, Sampling(max_new_tokens=16, temperature=1.2, seed=seed), cancel=threading.Event()))
+        text_of(
+            generator.stream(ids, Sampling(max_new_tokens=16, temperature=1.2, seed=seed), cancel=threading.Event())
+        )
         for seed in (1, 1, 2)
     ]
     assert draws[0] == draws[1] != draws[2]

@@ -30,7 +30,9 @@ def test_the_earliest_of_several_stop_texts_counts():
     assert stream(["one two three"], ("three", "two")) == ("one ", True)
 
 
-@given(st.lists(st.text(alphabet="abE", max_size=4)), st.lists(st.text(alphabet="abE", min_size=1, max_size=3), max_size=3))
+@given(
+    st.lists(st.text(alphabet="abE", max_size=4)), st.lists(st.text(alphabet="abE", min_size=1, max_size=3), max_size=3)
+)
 def test_any_cutting_gives_the_same_as_the_whole_text(pieces, stops):
     whole = "".join(pieces)
     met = [whole.index(stop) for stop in stops if stop in whole]

@@ -129,7 +129,8 @@ def test_a_merged_export_is_checked_and_can_be_talked_to(duologue, folder):
 
 def test_the_terminal_chat_knows_its_commands(folder):
     process = start("chat", folder, "--engine", "fake", cwd=folder.parent)
-    said = "Hello there.\n/recalled\n/history\n/sessions\n/new\n/open 2\n/open 99\n/nonsense\n\n/regenerate\n/help\n/quit\n"
+    lines = "Hello there.|/recalled|/history|/sessions|/new|/open 2|/open 99|/nonsense||/regenerate|/help|/quit|"
+    said = lines.replace("|", "\n")
     out, err = process.communicate(said, timeout=60)
     assert process.returncode == 0, err
     for expected in (

@@ -20,7 +20,6 @@ from duologue.errors import GuardError
 from duologue.guard import ContentPolicy, Rating
 
 RATINGS: tuple[Rating, ...] = get_args(Rating)
-SHARED_DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 
 REFUSED_AT_EVERY_RATING = [
     # digits
@@ -29,6 +28,7 @@ REFUSED_AT_EVERY_RATING = [
     "15 years old zqflag",
     "15yo zqflag",
     "15 y/o zqflag",
+    "15-y-o zqflag",
     "16 years of age zqflag",
     "aged 16 zqflag",
     "age: 14 zqflag",
@@ -43,6 +43,10 @@ REFUSED_AT_EVERY_RATING = [
     # relations
     "she is two years younger than 18 zqflag",
     "5 years younger than 20 zqflag",
+    "a year younger than eighteen zqflag",
+    "she'll be 18 in May zqflag",
+    "he has not turned 18 zqflag",
+    "before her 18th birthday zqflag",
     "under 18 zqflag",
     "not yet eighteen zqflag",
     "she turns 18 next year zqflag",
@@ -54,6 +58,8 @@ REFUSED_AT_EVERY_RATING = [
     "year 9 pupil zqflag",
     "a middle schooler zqflag",
     "she is in high school zqflag",
+    "a sophomore at the local high school zqflag",
+    "goes to kindergarten zqflag",
     # words for minors
     "child zqflag",
     "a teenager, zqflag",
@@ -91,6 +97,9 @@ ALLOWED_WITH_A_SEXUAL_SIGNAL_WHEN_ADULT = [
     "high school teacher aged 34 zqflag",
     "the middle-school building is zqflag concrete",
     "I am 19 zqflag",
+    "he turned 18 last year zqflag",
+    "two years younger than 30 zqflag",
+    "after her 18th birthday zqflag",
     "she is eighteen zqflag",
     "everyone is over 18 zqflag",
     "no minors, zqflag",
@@ -200,11 +209,8 @@ def test_the_shipped_characters_data_is_allowed() -> None:
             assert not is_refused(json.dumps(row, ensure_ascii=False), rating="general")
 
 
-def test_nearly_all_of_a_public_chat_dataset_is_allowed() -> None:
-    path = SHARED_DATA / "personachat_sharegpt.json"
-    if not path.is_file():
-        pytest.skip("the shared data folder is not beside the repository")
-    rows = json.loads(path.read_text(encoding="utf-8"))
+def test_nearly_all_of_a_public_chat_dataset_is_allowed(shared_data: Path) -> None:
+    rows = json.loads((shared_data / "personachat_sharegpt.json").read_text(encoding="utf-8"))
     num_refused = sum(is_refused(json.dumps(row, ensure_ascii=False), rating="general") for row in rows)
     assert num_refused <= len(rows) // 100
 

@@ -109,6 +109,11 @@ def test_without_a_key_only_local_names_and_own_pages_are_answered(server):
     assert "evil.test" in rebound.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("host", ["[::1", "", "a b", "127.0.0.1.evil.test", "localhost@evil.test"])
+def test_a_host_name_that_is_none_or_a_look_alike_is_refused(server, host):
+    assert httpx.get(f"{server.url}/v1/models", headers={"Host": host}).status_code in (400, 403)
+
+
 def test_any_authorization_header_is_fine_when_there_is_no_key(server):
     assert httpx.get(f"{server.url}/v1/models", headers=bearer("whatever")).status_code == 200
 

@@ -302,11 +302,24 @@ def test_a_failure_of_the_engine_is_a_500_that_tells_no_secrets(tmp_path):
             raise RuntimeError("secret detail")
 
     with running(make_bot(tmp_path, generator=Broken())) as server:
-        whole, streamed = post(server), post(server, stream=True)
+        answers = [post(server), post(server, stream=True)]
 
-        assert whole.status_code == 500
-        assert "secret" not in whole.text
-        assert "secret" not in streamed.text
-        assert streamed.text.endswith("data: [DONE]\n\n")
-        with client_of(server) as client, pytest.raises(openai.APIError):
+    assert [answer.status_code for answer in answers] == [500, 500]
+    assert not any("secret" in answer.text for answer in answers)
+
+
+def test_a_failure_in_the_middle_of_a_stream_ends_it_with_an_error(tmp_path):
+    class Breaking(FakeGenerator):
+        def stream(self, prompt_ids, sampling, *, cancel):
+            yield next(super().stream(prompt_ids, sampling, cancel=cancel))
+            raise RuntimeError("secret detail")
+
+    with running(make_bot(tmp_path, generator=Breaking())) as server:
+        answer = post(server, stream=True)
+        with client_of(server) as client, pytest.raises(openai.APIError, match="the reply failed"):
             list(client.chat.completions.create(model=MODEL, messages=HELLO, stream=True))
+
+    frames = answer.text.split("\n\n")
+    assert json.loads(frames[-3].removeprefix("data: "))["error"]["type"] == "server_error"
+    assert frames[-2:] == ["data: [DONE]", ""]
+    assert "secret" not in answer.text

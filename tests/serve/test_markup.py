@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from duologue.errors import GuardError
 from duologue.messages import RecalledLine
-from duologue.serve.markup import as_markdown, heading_html, notice_html, recalled_html
+from duologue.serve.markup import as_markdown, error_html, heading_html, recalled_html
 
 LINE = RecalledLine("I have a *cat*\n\n<b>called</b> Biscuit", "user", 1, "s", "2026-11-14T21:04:00.000+00:00", 1.0)
 
@@ -40,7 +41,7 @@ def test_ordinary_text_is_left_alone(text):
 def test_a_recalled_line_shows_text_speaker_and_day():
     shown = recalled_html([LINE], character_name="Lila", user_name="Ann & Co")
 
-    assert "I have a *cat* &lt;b&gt;called&lt;/b&gt; Biscuit" in shown
+    assert "I have a <em>cat</em> &lt;b&gt;called&lt;/b&gt; Biscuit" in shown
     assert "Ann &amp; Co" in shown
     assert "14 November 2026" in shown
     assert "\n\n" not in shown
@@ -50,9 +51,10 @@ def test_nothing_recalled_is_said_in_words():
     assert "Nothing recalled" in recalled_html([], character_name="Lila", user_name="Ann")
 
 
-def test_a_notice_is_announced_and_escaped():
-    assert notice_html("a < b") == '<p role="alert">a &lt; b</p>'
-    assert notice_html("") == ""
+def test_an_error_is_announced_escaped_and_without_its_place():
+    error = GuardError("the message is < 1 word", reason="empty", where="message", action="Write something.")
+
+    assert error_html(error) == '<p role="alert">The message is &lt; 1 word. Write something.</p>'
 
 
 def test_the_heading_has_an_initial_when_there_is_no_picture():

@@ -38,6 +38,7 @@ class Visit:
     faults: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> None:
+        expect(self.page.get_by_role("button", name="Send")).to_be_visible()  # the reply before has ended
         self.page.get_by_label("Your message").fill(text)
         self.page.keyboard.press("Enter")
 
@@ -101,7 +102,7 @@ def test_a_message_is_answered_and_the_chat_is_listed(visit):
 def test_an_empty_message_is_refused_with_a_sentence(visit):
     visit.say("   ")
 
-    expect(visit.page.get_by_role("alert")).to_contain_text("the message is empty")
+    expect(visit.page.get_by_role("alert")).to_have_text("The message is empty. Write something.")
     expect(visit.page.locator("#messages .message-row")).to_have_count(1)
 
 
@@ -173,6 +174,30 @@ def test_a_reply_is_streamed_and_can_be_stopped(browser, tmp_path):
         expect(visit.page.locator("#messages .bot.message").last).to_have_text("First")
 
 
+def test_a_chat_can_be_left_while_its_reply_is_written(browser, tmp_path):
+    gate = Gate()
+    with (
+        running(make_bot(tmp_path, generator=GatedGenerator(gate, reply="First word and the rest."))) as server,
+        visiting(browser, server) as visit,
+    ):
+        rows = visit.page.locator("#messages .message-row")
+        visit.say("Talk to me")
+        visit.expect_reply("First")
+        visit.page.get_by_role("button", name="New chat").click()
+        expect(rows).to_have_count(1)
+        expect(visit.page.get_by_role("button", name="Send")).to_be_visible()
+        visit.page.locator("#chat-list label", has_text="Talk to me").click()
+        expect(rows).to_have_count(3)
+        expect(visit.page.get_by_role("button", name="Stop")).to_be_visible()
+        visit.page.get_by_role("button", name="New chat").click()
+        expect(rows).to_have_count(1)
+        gate.opened.set()
+        server.wait_until_idle()
+        visit.say("Something else")
+        expect(visit.page.locator("#messages .user.message")).to_have_text("Something else")
+        visit.expect_reply("First word and the rest.")
+
+
 def test_a_reload_in_the_middle_of_a_reply_goes_on_with_it(browser, tmp_path):
     gate = Gate()
     with (
@@ -236,7 +261,7 @@ def test_too_many_requests_are_told_in_a_sentence(browser, tmp_path):
         visit.say("One")
         visit.expect_reply("One")
         visit.say("Two")
-        expect(visit.page.get_by_role("alert")).to_contain_text("too many requests")
+        expect(visit.page.get_by_role("alert")).to_contain_text("Too many requests")
         expect(visit.page.get_by_label("Your message")).to_have_value("Two")
 
 

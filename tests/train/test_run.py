@@ -132,7 +132,7 @@ def test_an_interrupted_run_is_found_and_goes_on_with_its_own_plan(folder):
     assert json.loads(json.dumps(plan.as_json())) == found.read("plan.json")
     events = []
     result = train(folder, into=found, plan=plan, events=events)
-    assert [event.step for event in events if event.name == "step"][0] == 4
+    assert next(event.step for event in events if event.name == "step") == 4
     assert [record.step for record in read_history(result.run).steps] == list(range(1, 9)), "both parts count"
     assert newest_unfinished(folder) is None
     assert find_adapter(folder)[0] == result.run

@@ -38,9 +38,7 @@ class InputValidator:
         num_invisible = sum(unicodedata.category(char) == "Cf" for char in text)
         num_visible = sum(not char.isspace() for char in text) - num_invisible
         if num_visible == 0:
-            raise GuardError(
-                "the message is empty", reason="empty", where=WHERE, needed="some text", action="Write something."
-            )
+            raise GuardError("the message is empty", reason="empty", where=WHERE, action="Write something.")
         if num_invisible > max(_FREE_INVISIBLE, _INVISIBLE_FRACTION * len(text)):
             raise GuardError(
                 f"{num_invisible} of {len(text)} characters are invisible format characters",

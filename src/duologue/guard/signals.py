@@ -68,7 +68,7 @@ _PUPIL = r"(?:student|pupil|girl|boy|kid|freshman|sophomore|cheerleader)s?"
 _SCHOOL = r"(?:elementary|primary|grade|grammar|middle|junior high|high|secondary)[ -]school"
 _ORDINAL = r"(?:[1-9](?:st|nd|rd|th)|1[0-2]th|first|second|third|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf)th)"
 _MINOR_PHRASES = (
-    rf"{_AGE}(?:[ -]*(?:{_YEARS}|months?|weeks?)[ -]*old{_THING}|[ -]*{_YEARS} of age|[ -]?y\.? ?/?o\.?(?!\w)|"
+    rf"{_AGE}(?:[ -]*(?:{_YEARS}|months?|weeks?)[ -]*old{_THING}|[ -]*{_YEARS} of age|[ -]?y[ ./-]{{0,2}}o\.?(?!\w)|"
     r" (?:jahre alt|anos|ans|anni)\b)",
     r"\b(?:"
     r"(?:1[0-7]|\d)yo\b|"
@@ -76,13 +76,16 @@ _MINOR_PHRASES = (
     r"(?:1[0-7]th|[4-9]th|1st|2nd|3rd|fifteenth|sixteenth) birthday|sweet sixteen|"
     rf"{_SUBJECT}{_HEDGE} {_OF_AGE}|is (?:only|just|barely|not even|still) {_OF_AGE}|{_LOOKS} {_OF_AGE}|"
     r"(?:under|below|younger than|less than|not yet|not even|isn't|isn't yet|almost|nearly|not quite) "
-    rf"(?:the age of )?{_ADULTHOOD}|(?:turns?|turning|will (?:be|turn)|until \w+ (?:is|turns?)) {_ADULTHOOD}|"
+    rf"(?:the age of )?{_ADULTHOOD}|(?:turns?|turning|not turned|(?:will|'ll) (?:be|turn)|until \w+ (?:is|turns?)) "
+    rf"{_ADULTHOOD}|(?:before|until|till) \w+ (?:18th|eighteenth) birthday\b|"
     r"under the age of (?:consent|majority|1[0-7])|under[ -]aged?\b|pre[ -]teens?\b|pre-pubescent\b|"
     r"(?:little|young|small) (?:girl|boy|lad|lass)(?:e?s)?\b|school[ -](?:girl|boy|child|children|kid)s?\b|"
     r"(?:a|the|this|that|is|with) minor\b(?= (?:who|and|is|was|or|with|girl|boy)\b| ?[^\w\s-]|\s*$)|"
-    rf"{_SCHOOL}(?:ers?\b| {_PUPIL}\b)|(?:middle|high|grade)[ -]?schoolers?\b|"
+    rf"{_SCHOOL}(?:ers?\b| {_PUPIL}\b)|"
+    rf"(?:freshman|sophomore|junior|senior|student|pupil) (?:in|at) (?:\w+ ){{0,2}}{_SCHOOL}\b|"
+    r"(?:middle|high|grade)[ -]?schoolers?\b|"
     r"(?:attends?|goes to|go to|enrolled (?:in|at)|(?:am|is|are|still|currently) (?:still )?in) "
-    rf"(?:\w+ )?{_SCHOOL}\b|"
+    rf"(?:\w+ )?(?:{_SCHOOL}|kindergarten)\b|"
     rf"{_ORDINAL}[ -]grade(?:rs?)?\b|grade (?:1[0-2]|[1-9])\b|year (?:1[0-2]|[1-9]) {_PUPIL}\b|"
     r"menor(?:es)? de edad\b|menor(?:es)? de idade\b)",
 )
@@ -103,7 +106,9 @@ _WORD = re.compile(r"[^\W_]+")
 _SEXUAL_PATTERN = re.compile("|".join((*_SEXUAL_PHRASES, *map(fold, _SEXUAL_WITHOUT_SPACES))))
 _MINOR_PATTERN = re.compile("|".join((*_MINOR_PHRASES, *map(fold, _MINOR_WITHOUT_SPACES))))
 _HARMLESS_PATTERN = re.compile("|".join(_HARMLESS))
-_DIFFERENCE = re.compile(rf"\b({_NUMBER})[ -]{_YEARS} (?:younger than|until|before|short of|away from) ({_NUMBER})\b")
+_DIFFERENCE = re.compile(
+    rf"\b(an?|{_NUMBER})[ -]{_YEARS} (?:younger than|until|before|short of|away from) ({_NUMBER})\b"
+)
 
 
 def without_harmless_phrases(folded: str) -> str:
@@ -139,4 +144,6 @@ def _find_age_difference(folded: str) -> str:
 
 
 def _number(text: str) -> int:
+    if text in ("a", "an"):
+        return 1
     return int(text) if text.isdigit() else _NUMBER_WORDS.index(text)

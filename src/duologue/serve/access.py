@@ -140,7 +140,7 @@ class Access:
 def _local(scope: Scope) -> Response | None:
     """Refuse what a foreign web page could send to this machine: another host name (DNS rebinding), another origin."""
     headers = Headers(scope=scope)
-    name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    name = _host_name(headers.get("host", ""))
     if name not in _LOCAL_NAMES:
         return _forbidden(f"this server has no API key and answers only to localhost, not to '{name}'")
     if not _is_same_origin(scope, headers):
@@ -152,7 +152,14 @@ def _is_same_origin(scope: Scope, headers: Headers) -> bool:
     origin = headers.get("origin")
     # A page of another site cannot set X-Forwarded-Host; a reverse proxy may.
     own_names = (headers.get("host"), headers.get("x-forwarded-host"))
-    return scope["method"] in _SAFE_METHODS or not origin or urlsplit(origin).netloc in own_names
+    return scope["method"] in _SAFE_METHODS or not origin or origin.partition("://")[2] in own_names
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # such as a bracket that is never closed
+        return ""
 
 
 def _forbidden(message: str) -> Response:

@@ -10,12 +10,11 @@ from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from duologue.chat import Bot
-from duologue.errors import GuardError
 from duologue.serve.generation import Generation, Generations
 from duologue.serve.protocol import Answer, ApiError, ChatRequest, as_api_error, frame, parse_request
 
 KEEP_ALIVE_SECONDS = 15.0
-_FIRST_TOKEN_SECONDS = 5.0  # a refusal within this time is an HTTP error; later ones come inside the stream
+_FIRST_TOKEN_SECONDS = 5.0  # an error within this time is an HTTP error; a later one comes inside the stream
 _SEND_SECONDS = 60.0  # a client that stops reading is dropped after this time
 _KEEP_ALIVE = b": keep-alive\n\n"
 _DONE = b"data: [DONE]\n\n"
@@ -81,7 +80,7 @@ async def _whole(body: ChatRequest, generation: Generation, request: Request) ->
 async def _stream(body: ChatRequest, generation: Generation, request: Request) -> Response:
     async with _cancelled_on_disconnect(generation, request.receive):
         await generation.more(0, timeout_seconds=_FIRST_TOKEN_SECONDS)
-    if isinstance(generation.error, GuardError):
+    if generation.error and not generation.text:
         raise as_api_error(generation.error)
     return _EventStream(_frames(body, generation), generation)
 

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -19,6 +19,7 @@ from duologue.errors import DuologueError
 from duologue.guard import RateLimiter, Rating
 from duologue.serve.access import Access
 from duologue.serve.api import make_routes
+from duologue.serve.ending import EndsWithServer
 from duologue.serve.generation import Generations
 from duologue.serve.limits import BodyLimit, KnownPaths, RequestLimit, SafeHeaders
 from duologue.serve.pictures import Pictures, make_pictures
@@ -41,11 +42,13 @@ class ServeFacts:
         generations: The replies that run.
         has_api_key: Whether visitors need a key.
         rating: The content rating.
+        ending: Set when the server is to end.
     """
 
     generations: Generations
     has_api_key: bool
     rating: Rating
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def build_app(bot: Bot, *, config: Config, api_key: str = "", card: Path | None = None) -> FastAPI:
@@ -73,7 +76,7 @@ def build_app(bot: Bot, *, config: Config, api_key: str = "", card: Path | None 
         generations.close(timeout_seconds=_CLOSE_SECONDS)
 
     app = FastAPI(title=bot.name, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.facts = ServeFacts(generations, bool(api_key), config.guard.rating)
+    facts = app.state.facts = ServeFacts(generations, bool(api_key), config.guard.rating)
     _answer_errors(app)
     app.include_router(make_routes(bot, generations=generations))
     if pictures:
@@ -85,6 +88,7 @@ def build_app(bot: Bot, *, config: Config, api_key: str = "", card: Path | None 
 
     _run(mount_page())
     # The last one added is the outermost.
+    app.add_middleware(EndsWithServer, ending=facts.ending)
     app.add_middleware(RequestLimit, limiter=limiter)
     app.add_middleware(Access, api_key=api_key, title=bot.name)
     app.add_middleware(BodyLimit)

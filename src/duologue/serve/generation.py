@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from duologue.chat import ReplyStream
@@ -148,8 +149,9 @@ class Generations:
         self.cancel_all()
         with self._lock:
             threads = [thread for _, thread in self._running.values()]
+        deadline = time.monotonic() + timeout_seconds
         for thread in threads:
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self, generation: Generation, open_stream: OpenStream) -> None:
         try:

@@ -5,10 +5,12 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from duologue.errors import DuologueError
 from duologue.messages import RecalledLine
 
 _WORD_JOINER = "\u2060"  # invisible, without width
 _TAG_START = re.compile(r"<(?=[A-Za-z/!?])")
+_EMPHASIS = re.compile(r"\*([^*]+)\*")
 _IMAGE_START = re.compile(r"!(?=\[)")
 
 
@@ -35,7 +37,13 @@ def recalled_html(lines: Sequence[RecalledLine], *, character_name: str, user_na
 
 def notice_html(text: str) -> str:
     """Return a message to the person that screen readers announce."""
-    return f'<p role="alert">{html.escape(text)}</p>' if text else ""
+    return f'<p role="alert">{html.escape(text)}</p>'
+
+
+def error_html(error: DuologueError) -> str:
+    """Return an error as a notice, without the name of the place: the person is looking at it."""
+    text = error.sentence().removeprefix(f"{error.where}: ")
+    return notice_html(text[:1].upper() + text[1:])
 
 
 def heading_html(name: str, *, picture: str) -> str:
@@ -52,7 +60,8 @@ def _recalled_item(line: RecalledLine, *, speaker: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return html.escape(" ".join(text.split()))  # a blank line would end the HTML and start Markdown
+    line = html.escape(" ".join(text.split()))  # a blank line would end the HTML and start Markdown
+    return _EMPHASIS.sub(r"<em>\1</em>", line)
 
 
 def _day(said_at: str) -> str:

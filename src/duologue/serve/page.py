@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -16,15 +17,45 @@ from duologue.guard import InputValidator, RateLimiter
 from duologue.messages import RecalledLine
 from duologue.serve.access import client_of
 from duologue.serve.generation import Generation, Generations
-from duologue.serve.markup import as_markdown, heading_html, notice_html, recalled_html
+from duologue.serve.markup import as_markdown, error_html, heading_html, notice_html, recalled_html
 from duologue.serve.theme import make_theme
 
 FRAMES_PER_SECOND = 12.0
 MAX_SHOWN_MESSAGES = 200
 _USER = "local"  # one person, or several who share the key
 
+_LOOK_AROUND_SECONDS = 0.5  # a page that turned to another chat is noticed within this time
+
 Bubble = dict[str, str]
 Updates = dict[Any, Any]
+
+
+@dataclass(slots=True)
+class View:
+    """What one open page shows; kept on the server and changed in place, so that its events see each other.
+
+    Attributes:
+        session_id: The chat; empty for a new one that has no message yet.
+        turn: Counts the times the page turned to a chat.
+    """
+
+    session_id: str = ""
+    turn: int = 0
+
+    def turn_to(self, session_id: str) -> int:
+        """Show another chat, or the same one anew, and return the new count."""
+        self.session_id = session_id
+        self.turn += 1
+        return self.turn
+
+
+@dataclass(frozen=True, slots=True)
+class _Following:
+    turn: int
+    generation: Generation
+    history: list[Bubble]
+    first: Updates = field(default_factory=dict)
+    asked: str = ""
 
 
 class Page:
@@ -70,7 +101,7 @@ class Page:
 
     def _lay_out(self, *, has_pictures: bool) -> None:
         name = self._bot.name
-        self._session_id = gr.State("")
+        self._view = gr.State(View())
         with gr.Row(elem_id="room"):
             with gr.Column(min_width=0, elem_id="chats"):
                 gr.Markdown(heading_html(name, picture="portrait.webp" if has_pictures else ""), elem_id="heading")
@@ -110,58 +141,60 @@ class Page:
                 self._recalled = gr.Markdown(self._recalled_html(()), elem_id="recalled")
 
     def _connect(self) -> None:
-        everything = [self._session_id, self._chats, self._chat, self._notice, self._text]
-        everything += [self._again, self._delete, self._recalled, self._menu]
+        everything = [self._chats, self._chat, self._notice, self._text, self._again, self._delete]
+        everything += [self._recalled, self._menu]
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-        self._blocks.load(self._open_newest, None, everything, **quiet)
-        self._chats.input(self._open, [self._chats], everything, **quiet)
-        self._new.click(self._start_new, None, everything, **quiet)
-        self._delete.click(self._delete_chat, [self._chats], everything, **quiet)
-        self._text.submit(self._send, [self._text, self._session_id], everything, **quiet)
-        self._again.click(self._regenerate, [self._session_id], everything, **quiet)
-        self._text.stop(self._stop, [self._session_id], None, **quiet)
+        # Leaving a chat whose reply is being written must work: these may start while another event runs.
+        leaving: dict[str, Any] = {**quiet, "trigger_mode": "multiple"}
+        self._blocks.load(self._open_newest, [self._view], everything, **quiet)
+        self._chats.input(self._open, [self._view, self._chats], everything, **leaving)
+        self._new.click(self._start_new, [self._view], everything, **leaving)
+        self._delete.click(self._delete_chat, [self._view, self._chats], everything, **leaving)
+        self._text.submit(self._send, [self._view, self._text], everything, **quiet)
+        self._again.click(self._regenerate, [self._view], everything, **quiet)
+        self._text.stop(self._stop, [self._view], None, **quiet)
 
-    async def _open_newest(self) -> AsyncIterator[Updates]:
+    async def _open_newest(self, view: View) -> AsyncIterator[Updates]:
         chats = await run_in_threadpool(self._list_chats)
-        async for updates in self._show(chats[0][1] if chats else ""):
+        async for updates in self._show(view, chats[0][1] if chats else ""):
             yield updates
 
-    async def _open(self, session_id: str) -> AsyncIterator[Updates]:
-        async for updates in self._show(session_id):
+    async def _open(self, view: View, session_id: str) -> AsyncIterator[Updates]:
+        async for updates in self._show(view, session_id):
             yield updates
 
-    async def _start_new(self) -> AsyncIterator[Updates]:
-        async for updates in self._show(""):
+    async def _start_new(self, view: View) -> AsyncIterator[Updates]:
+        async for updates in self._show(view, ""):
             yield updates
 
-    async def _delete_chat(self, chosen: str | None) -> AsyncIterator[Updates]:
+    async def _delete_chat(self, view: View, chosen: str | None) -> AsyncIterator[Updates]:
         """Delete the chat that is marked in the list: what the person sees, not what the server showed last."""
         if chosen and self._generations.find(chosen):
             yield {self._notice: notice_html("Stop the reply before you delete its chat.")}
             return
         if chosen:
             await run_in_threadpool(self._bot.delete_session, chosen)
-        async for updates in self._open_newest():
+        async for updates in self._open_newest(view):
             yield updates
 
-    async def _send(self, text: str, session_id: str, request: gr.Request) -> AsyncIterator[Updates]:
+    async def _send(self, view: View, text: str, request: gr.Request) -> AsyncIterator[Updates]:
         try:
             text = self._validator.validate(text)
             self._count(request)
-            if not session_id:
-                session_id = await run_in_threadpool(self._create_session)
+            session_id = view.session_id or await run_in_threadpool(self._create_session)
             history = await run_in_threadpool(self._history, session_id)
             generation = self._generations.start(
                 lambda cancel: self._bot.reply(session_id, text, cancel=cancel, user=_USER), session_id=session_id
             )
         except GuardError as error:
-            yield {self._notice: notice_html(error.sentence())}
+            yield {self._notice: error_html(error)}
             return
-        history = [*history, _bubble("user", text)]
-        async for updates in self._follow(session_id, generation, history, asked=text):
+        following = _Following(view.turn_to(session_id), generation, [*history, _bubble("user", text)], asked=text)
+        async for updates in self._follow(view, following):
             yield updates
 
-    async def _regenerate(self, session_id: str, request: gr.Request) -> AsyncIterator[Updates]:
+    async def _regenerate(self, view: View, request: gr.Request) -> AsyncIterator[Updates]:
+        session_id = view.session_id
         try:
             self._count(request)
             history = await run_in_threadpool(self._history, session_id)
@@ -169,43 +202,39 @@ class Page:
                 lambda cancel: self._bot.regenerate(session_id, cancel=cancel, user=_USER), session_id=session_id
             )
         except GuardError as error:
-            yield {self._notice: notice_html(error.sentence())}
+            yield {self._notice: error_html(error)}
             return
-        async for updates in self._follow(session_id, generation, _without_last_reply(history)):
+        following = _Following(view.turn_to(session_id), generation, _without_last_reply(history))
+        async for updates in self._follow(view, following):
             yield updates
 
-    async def _stop(self, session_id: str) -> None:
-        generation = self._generations.find(session_id)
+    async def _stop(self, view: View) -> None:
+        generation = self._generations.find(view.session_id)
         if generation:
             generation.cancel.set()
 
-    async def _show(self, session_id: str) -> AsyncIterator[Updates]:
+    def _count(self, request: gr.Request) -> None:
+        assert request.request is not None, "Gradio gives every event its request"
+        self._limiter.take(client_of(request.request.scope))
+
+    async def _show(self, view: View, session_id: str) -> AsyncIterator[Updates]:
         """Show a chat as it is stored, and go on with its reply when one is being written."""
+        turn = view.turn_to(session_id)
         generation = self._generations.find(session_id) if session_id else None
-        updates = await run_in_threadpool(self._view, session_id)
+        updates = await run_in_threadpool(self._stored, session_id)
         if not generation:
             yield updates
             return
-        history = _without_last_reply(updates[self._chat])
-        async for later in self._follow(session_id, generation, history, first=updates):
+        # Two updates in quick succession would reach the browser as one, the first lost: it travels with the text.
+        following = _Following(turn, generation, _without_last_reply(updates[self._chat]), first=updates)
+        async for later in self._follow(view, following):
             yield later
 
-    async def _follow(
-        self,
-        session_id: str,
-        generation: Generation,
-        history: list[Bubble],
-        *,
-        first: Updates | None = None,
-        asked: str = "",
-    ) -> AsyncIterator[Updates]:
-        """Show a reply while it grows, then the chat as it was stored.
-
-        Two updates in quick succession would reach the browser as one, the first lost: `first` travels with the text.
-        """
+    async def _follow(self, view: View, following: _Following) -> AsyncIterator[Updates]:
+        """Show a reply while it grows, then the chat as stored; end early when the page turned to another chat."""
+        generation, session_id = following.generation, view.session_id
         updates: Updates = {
-            **(first or {}),
-            self._session_id: session_id,
+            **following.first,
             self._text: gr.update(value="", submit_btn=False, stop_btn="Stop"),
             self._again: gr.update(visible=False),
             self._notice: "",
@@ -214,15 +243,19 @@ class Page:
         while not is_done:
             is_done = generation.is_done  # before the text, so that its end is not missed
             text = generation.text
-            yield {**updates, self._chat: [*history, _bubble("assistant", text or "…")]}
+            yield {**updates, self._chat: [*following.history, _bubble("assistant", text or "…")]}
             updates = {}
-            await generation.more(len(text), timeout_seconds=15.0)
+            await generation.more(len(text), timeout_seconds=_LOOK_AROUND_SECONDS)
             await asyncio.sleep(1 / FRAMES_PER_SECOND)
-        updates = await run_in_threadpool(self._view, session_id)
+            if view.turn != following.turn:
+                return
+        updates = await run_in_threadpool(self._stored, session_id)
         if generation.error:
-            is_stored = await run_in_threadpool(self._keep_if_said, session_id)
-            updates[self._notice] = notice_html(generation.error.sentence())
-            updates[self._text] = gr.update(value="" if is_stored else asked, submit_btn="Send", stop_btn=False)
+            is_kept = await run_in_threadpool(self._keep_if_said, session_id)
+            view.session_id = session_id if is_kept else ""
+            updates[self._notice] = error_html(generation.error)
+            text = "" if is_kept else following.asked
+            updates[self._text] = gr.update(value=text, submit_btn="Send", stop_btn=False)
         yield updates
 
     def _create_session(self) -> str:
@@ -235,11 +268,7 @@ class Page:
             self._bot.delete_session(session_id)
         return bool(stored) and stored[-1].message.role == "user"
 
-    def _count(self, request: gr.Request) -> None:
-        assert request.request is not None, "Gradio gives every event its request"
-        self._limiter.take(client_of(request.request.scope))
-
-    def _view(self, session_id: str) -> Updates:
+    def _stored(self, session_id: str) -> Updates:
         """Return everything as it stands in the store."""
         stored = self._bot.sessions.messages(session_id) if session_id else ()
         last = stored[-1] if stored else None
@@ -247,7 +276,6 @@ class Page:
         chats = self._list_chats()
         is_listed = any(session_id == value for _, value in chats)
         return {
-            self._session_id: session_id if is_listed else "",
             self._chats: gr.update(choices=chats, value=session_id if is_listed else None, visible=bool(chats)),
             self._chat: self._bubbles(stored),
             self._notice: "",

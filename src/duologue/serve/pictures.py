@@ -56,9 +56,9 @@ def make_pictures(card: Path) -> Pictures | None:
 
 def _face(picture: Image.Image) -> Image.Image:
     """Return the square where a portrait usually has its face: a little above the middle."""
-    side = max(1, round(min(picture.size) * (0.6 if picture.height > picture.width else 1.0)))
+    side = max(1, round(min(picture.size) * (0.75 if picture.height > picture.width else 1.0)))
     left = (picture.width - side) // 2
-    top = min(max(0, round(picture.height * 0.4) - side // 2), picture.height - side)
+    top = min(max(0, round(picture.height * 0.42) - side // 2), picture.height - side)
     return picture.crop((left, top, left + side, top + side))
 
 

@@ -80,6 +80,7 @@ class _Server(uvicorn.Server):
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._facts.ending.set()
         stopping = asyncio.create_task(self._stop_replies())
         await super().shutdown(sockets)
         stopping.cancel()

@@ -1,4 +1,4 @@
-"""Fitting a LoRA adapter: `HfTrainer.fit` sets up, `_Fit.run` loops over steps, `_Fit.step` is one optimizer step."""
+"""Fitting a LoRA adapter: `HfTrainer.fit` sets up, `Fit.run` loops over steps, `Fit.step` is one optimizer step."""
 
 import contextlib
 import hashlib
@@ -69,10 +69,10 @@ class HfTrainer:
         torch.manual_seed(job.seed)
         on_event(Event("loading", values={"base": job.base.name}))
         started = time.perf_counter()
-        model = _with_adapter(load_model(job.base), job)
+        model = with_adapter(load_model(job.base), job)
         pad = load_tokenizer(job.base).pad_token_id
         on_event(Event("loaded", values={"seconds": time.perf_counter() - started}))
-        fit = _Fit(model, job, train=train, validation=validation, pad_token_id=pad, on_event=on_event)
+        fit = Fit(model, job, train=train, validation=validation, pad_token_id=pad, on_event=on_event)
         try:
             fit.resume()
             fit.run(should_stop)
@@ -84,7 +84,12 @@ class HfTrainer:
             ) from error
 
 
-def _with_adapter(model: HfModel, job: TrainingJob) -> PeftModel:
+def with_adapter(model: HfModel, job: TrainingJob) -> PeftModel:
+    """Return the frozen model with a fresh adapter on it, ready to train.
+
+    Raises:
+        EngineError: `lora.target_modules` names no linear layer of the model.
+    """
     lora = job.lora
     num_layers = model.config.num_hidden_layers
     adapted = list(range(num_layers - lora.num_layers, num_layers)) if 0 < lora.num_layers < num_layers else None
@@ -115,7 +120,7 @@ def _with_adapter(model: HfModel, job: TrainingJob) -> PeftModel:
     return peft_model.train()
 
 
-class _Fit:
+class Fit:
     """One run: model, optimizer and the number of steps done."""
 
     def __init__(
@@ -128,6 +133,7 @@ class _Fit:
         pad_token_id: int,
         on_event: OnEvent,
     ) -> None:
+        """Take a model with an adapter on it and the tokenized splits."""
         self.model = model
         self.job = job
         self.train = train

@@ -179,13 +179,14 @@ def _quantise(model: HfModel, base: BaseModel) -> None:
     for parent in list(model.base_model.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear:
-                setattr(parent, name, _quantised(layer, base))
+                setattr(parent, name, quantised(layer, base))
     # PEFT chooses its layer classes by these two flags.
     model.is_loaded_in_4bit = base.quantization == "nf4"
     model.is_loaded_in_8bit = base.quantization == "int8"
 
 
-def _quantised(layer: nn.Linear, base: BaseModel) -> nn.Module:
+def quantised(layer: nn.Linear, base: BaseModel) -> nn.Module:
+    """Return the layer in the base's weight format on the run's device."""
     has_bias = layer.bias is not None
     new: nn.Module
     if base.quantization == "nf4":

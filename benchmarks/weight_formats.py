@@ -27,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--conversations", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=12, help="optimizer steps of 8 examples; one epoch is some 54")
     parser.add_argument("--layers", type=int, default=6, help="adapt the last N blocks; fewer are quicker on a CPU")
     parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=FORMATS)
     parser.add_argument("--out", type=Path)
@@ -35,7 +36,7 @@ def main() -> None:
         print(f"skipped: {arguments.data} is not there", file=sys.stderr)
         return
     rows = json.loads(arguments.data.read_text(encoding="utf-8"))[: arguments.conversations]
-    results = [measure_format(name, rows, arguments.layers) for name in arguments.formats]
+    results = [measure_format(name, rows, arguments.layers, steps=arguments.steps) for name in arguments.formats]
     document = {
         "benchmark": "weight_formats",
         "machine": {"platform": platform.platform(), "processor": processor(), "python": platform.python_version()},
@@ -50,8 +51,8 @@ def main() -> None:
         arguments.out.write_text(text + "\n", encoding="utf-8")
 
 
-def measure_format(name: str, rows: list[Any], layers: int) -> dict[str, Any]:
-    """Train one epoch in one weight format through the command line."""
+def measure_format(name: str, rows: list[Any], layers: int, *, steps: int) -> dict[str, Any]:
+    """Train some steps in one weight format through the command line."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "chats.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -59,7 +60,8 @@ def measure_format(name: str, rows: list[Any], layers: int) -> dict[str, Any]:
             f'[model]\nbase = "bundled:smollm2-135m"\nquantization = "{name}"\n'
             '[data]\ntrain = ["chats.json"]\nvalidation_fraction = 0.05\nmax_length_tokens = 512\n'
             f"[lora]\nrank = 16\nalpha = 32\nnum_layers = {layers}\n"
-            "[training]\nnum_epochs = 1\nlearning_rate = 1e-3\nmicro_batch_size = 4\ngradient_accumulation_steps = 2\n"
+            f"[training]\nmax_steps = {steps}\n"
+            "learning_rate = 1e-3\nmicro_batch_size = 4\ngradient_accumulation_steps = 2\n"
             'eval_every_steps = 0\n[evaluation]\nprompts = ["What do you like to do for fun?"]\nmax_new_tokens = 30\n',
             encoding="utf-8",
         )

@@ -1,5 +1,6 @@
 """`main`: runs a command and turns every way it can end into an exit code and a sentence."""
 
+import contextlib
 import json
 import sys
 
@@ -60,7 +61,8 @@ def main() -> None:
 
 def _end(document: dict[str, dict[str, object]], exit_code: int, *, is_json: bool) -> None:
     if is_json:
-        print(json.dumps(document, ensure_ascii=False))
+        with contextlib.suppress(BrokenPipeError):  # nobody reads; the exit code still says what happened
+            print(json.dumps(document, ensure_ascii=False), flush=True)
     else:
         kind, message = document["error"]["kind"], document["error"]["message"]
         print(f"duologue: {kind}: {message}" if kind != "interrupted" else f"duologue: {message}", file=sys.stderr)

@@ -12,7 +12,7 @@ from duologue.cli.new import make_folder
 from duologue.cli.output import JsonFlag, Output, SetOption
 from duologue.cli.show import show_evaluation
 from duologue.cli.talk import serve_folder
-from duologue.cli.workflow import Prepared, evaluate_run, prepare, train_run
+from duologue.cli.workflow import Prepared, evaluate_run, open_folder, prepare, train_run
 from duologue.errors import InterruptedRun
 from duologue.plan import plan_from_json
 from duologue.train import Run, list_runs, newest_unfinished
@@ -27,7 +27,7 @@ def demo(
     """Make Lila, train her, measure her and serve her: the main job, without network, account or GPU."""
     out = Output(is_json=is_json)
     try:
-        document = _make_and_measure(folder, overrides, out)
+        document = _make_and_measure(folder, overrides, out, serves=serves)
     except (KeyboardInterrupt, InterruptedRun) as error:
         kept = str(error) if isinstance(error, InterruptedRun) else "stopped between two steps."
         raise InterruptedRun(
@@ -35,12 +35,13 @@ def demo(
             where=str(folder),
             action=f"What is finished is in {folder}. Go on with: duologue demo {folder}",
         ) from error
-    out.result(document)
     if serves:
-        serve_folder(folder, overrides, out, engine="hf", host=None, port=None)
+        serve_folder(folder, overrides, out, engine="hf", host=None, port=None, document=document)
+    else:
+        out.result(document)
 
 
-def _make_and_measure(folder: Path, overrides: list[str] | None, out: Output) -> dict[str, Any]:
+def _make_and_measure(folder: Path, overrides: list[str] | None, out: Output, *, serves: bool) -> dict[str, Any]:
     started = time.monotonic()
     minutes: dict[str, float] = {}
 
@@ -52,6 +53,11 @@ def _make_and_measure(folder: Path, overrides: list[str] | None, out: Output) ->
     out.say(f"[bold]duologue demo[/bold]: a character of your own in {folder}")
     if not folder.exists():
         make_folder(folder, recipe="quickstart", data=lila_data_files(), card=LILA_FOLDER / "character.png")
+    if serves:
+        from duologue.serve import check_address
+
+        server = open_folder(folder, overrides).server
+        check_address(host=server.host, port=server.port)  # better now than after minutes of training
     prepared = prepare(folder, overrides)
     lap("prepare")
     finished = [run for run in list_runs(folder) if run.is_finished]

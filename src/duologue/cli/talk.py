@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,28 +54,48 @@ def serve(
 
 
 def serve_folder(
-    folder: Path, overrides: list[str] | None, out: Output, *, engine: EngineName, host: str | None, port: int | None
+    folder: Path,
+    overrides: list[str] | None,
+    out: Output,
+    *,
+    engine: EngineName,
+    host: str | None,
+    port: int | None,
+    document: dict[str, Any] | None = None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM.
+
+    Args:
+        folder: A character's folder.
+        overrides: Lines of `--set`.
+        out: Where the address goes; with `--json` it is part of the one document, together with `document`.
+        engine: Engine that replies.
+        host: Address; `server.host` when None.
+        port: Port; `server.port` when None.
+        document: What an earlier step has to say in the same JSON document.
 
     Raises:
         ConfigError: The port is in use, or the address is not loopback and no key is set.
     """
-    from duologue.serve import build_app, serve
+    from duologue.serve import build_app, check_address, serve
 
     config = open_folder(folder, overrides)
+    host = host or config.server.host
+    port = config.server.port if port is None else port
+    check_address(host=host, port=port)  # before the model is loaded
     api_key = os.environ.get(API_KEY_VARIABLE, "")
     bot = _open(folder, overrides, out, engine)
+    card = config.character.card
 
     def ready(address: str) -> None:
         out.say(f"\n{bot.name} is at [bold]{address}[/bold] and, for OpenAI clients, at {address}/v1 (Ctrl-C ends)")
-        out.result({"address": address, "api": f"{address}/v1", "model": bot.model_id})
+        out.result({**(document or {}), "address": address, "api": f"{address}/v1", "model": bot.model_id})
 
     try:
         serve(
-            build_app(bot, config=config, api_key=api_key),
-            host=host or config.server.host,
-            port=config.server.port if port is None else port,
+            build_app(bot, config=config, api_key=api_key, card=folder / card if card else None),
+            host=host,
+            port=port,
             on_ready=ready,
         )
     finally:

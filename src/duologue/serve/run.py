@@ -55,6 +55,15 @@ def serve(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]
         listener.close()
 
 
+def check_address(*, host: str, port: int) -> None:
+    """Find out before long work whether an address can be listened on.
+
+    Raises:
+        ConfigError: The address is in use or not this machine's.
+    """
+    _bind(host, port).close()
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, *, facts: ServeFacts, on_ready: Callable[[], None]) -> None:
         super().__init__(config)

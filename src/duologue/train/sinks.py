@@ -5,10 +5,6 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from tensorboard.compat.proto.event_pb2 import Event as TensorBoardEvent
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
 from duologue.engine import Event, OnEvent
 
 _TAGS = {
@@ -26,8 +22,10 @@ class RunSinks:
 
     def __init__(self, folder: Path, *, pass_on: OnEvent) -> None:
         """Open the files; an earlier part of the same run is continued, not overwritten."""
+        from duologue.train.board import Board  # half a second to import, which only a run should pay
+
         self._log = (folder / "events.jsonl").open("a", encoding="utf-8")
-        self._board = EventFileWriter(str(folder / "tensorboard"))
+        self._board = Board(folder / "tensorboard")
         self._pass_on = pass_on
 
     def __enter__(self) -> "RunSinks":
@@ -47,12 +45,7 @@ class RunSinks:
         line = {"time": round(now, 3), "name": event.name, "step": event.step, **event.values}
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
-        shown = [
-            Summary.Value(tag=tag, simple_value=float(event.values[name]))
-            for name, tag in _TAGS.items()
-            if name in event.values
-        ]
+        shown = {tag: float(event.values[name]) for name, tag in _TAGS.items() if name in event.values}
         if shown:
-            self._board.add_event(TensorBoardEvent(wall_time=now, step=event.step, summary=Summary(value=shown)))
-            self._board.flush()
+            self._board.add(shown, step=event.step, at=now)
         self._pass_on(event)

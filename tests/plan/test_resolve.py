@@ -82,8 +82,10 @@ def test_a_generous_budget_changes_nothing():
     assert resolved("budget.max_minutes=10000").settings.max_steps == resolved().settings.max_steps
 
 
-def test_even_the_smallest_budget_allows_one_step():
-    assert resolved("budget.max_minutes=0.0001").settings.max_steps == 1
+def test_even_the_smallest_budget_allows_twenty_steps_and_says_why():
+    found = resolved("budget.max_minutes=0.0001")
+    assert found.settings.max_steps == 20
+    assert "allows 0, but fewer than 20 steps teach nothing" in reason(found, "max_steps").why
 
 
 def test_an_explicit_number_of_steps_is_not_shortened_but_the_reason_tells_the_overrun():

@@ -40,6 +40,9 @@ def main() -> None:
     try:
         sys.exit(app(args=arguments, standalone_mode=False) or 0)
     except typer.exceptions.TyperException as error:
+        if error.format_message().startswith("Usage:"):  # a group without its command: the list is the answer
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(2)
         _end({"error": {"kind": "usage", "message": error.format_message(), "exit_code": 2}}, 2, is_json=is_json)
     except DuologueError as error:
         if is_debug:

@@ -50,7 +50,7 @@ def _make_and_measure(folder: Path, overrides: list[str] | None, out: Output, *,
         minutes[name] = round((time.monotonic() - started) / 60, 3)
         started = time.monotonic()
 
-    out.say(f"[bold]duologue demo[/bold]: a character of your own in {folder}")
+    out.say(f"duologue demo: a character of your own in {folder}", style="bold")
     if not folder.exists():
         make_folder(folder, recipe="quickstart", data=lila_data_files(), card=LILA_FOLDER / "character.png")
     if serves:

@@ -22,13 +22,13 @@ class Output:
         self.console = Console(stderr=is_json, highlight=False, soft_wrap=False)
         self.progress_console = Console(stderr=True, highlight=False)
 
-    def say(self, text: RenderableType = "") -> None:
-        """Print for people."""
-        self.console.print(text)
+    def say(self, text: RenderableType = "", *, style: str | None = None) -> None:
+        """Print for people. Square brackets in a text stay as they are: file names and replies have them too."""
+        self.console.print(text, markup=False, style=style)
 
     def title(self, text: str) -> None:
         """Print a heading."""
-        self.console.print(f"\n[bold]{text}[/bold]")
+        self.say(f"\n{text}", style="bold")
 
     def result(self, document: dict[str, Any]) -> None:
         """Print the JSON document; does nothing without `--json`."""

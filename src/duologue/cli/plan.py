@@ -48,5 +48,5 @@ def plan(
     made = make_plan(config, stats, facts, hardware_for(gpu, base=hardware) if gpu else hardware)
     show_plan(out, made)
     for note in notes:
-        out.say(f"  [dim]{note}[/dim]")
+        out.say(f"  {note}", style="dim")
     out.result({**made.as_json(), "notes": list(notes)})

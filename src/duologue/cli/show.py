@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from duologue.cli.output import Output
 from duologue.data import Account, DataStats, Fault
 from duologue.plan import Plan
 
 _BAR_CHARS = 30
-_VERDICTS = {"fits": "[green]fits[/green]", "tight": "[yellow]tight[/yellow]", "no": "[red]does not fit[/red]"}
+_VERDICTS = {"fits": ("fits", "green"), "tight": ("tight", "yellow"), "no": ("does not fit", "red")}
 
 
 def show_account(out: Output, account: Account, stats: DataStats | None, cuts: Sequence[Fault] = ()) -> None:
@@ -18,7 +20,7 @@ def show_account(out: Output, account: Account, stats: DataStats | None, cuts: S
     table = Table("file", "format", "rows", "used", "dropped", box=None, pad_edge=False)
     for file in account.files:
         name = file.path.rsplit("/", 1)[-1]
-        table.add_row(name, file.format, str(file.num_rows), str(file.num_loaded), str(file.num_dropped))
+        table.add_row(escape(name), file.format, str(file.num_rows), str(file.num_loaded), str(file.num_dropped))
     out.say(table)
     out.say(f"{account.num_conversations:,} conversations, {account.num_turns:,} replies by the character")
     if stats is not None:
@@ -42,15 +44,17 @@ def show_account(out: Output, account: Account, stats: DataStats | None, cuts: S
 def show_plan(out: Output, plan: Plan) -> None:
     """Print verdict, memory by component, time, money, and why each automatic setting is what it is."""
     memory, time, cost = plan.memory, plan.time, plan.cost
+    verdict, colour = _VERDICTS[plan.verdict]
     out.say(
-        f"{_VERDICTS[plan.verdict]}: needs {memory.device_gib:.1f} GiB "
-        f"({memory.low_gib:.1f} to {memory.high_gib:.1f}) of {memory.available_gib:.1f} GiB"
+        f"{verdict}: needs {memory.device_gib:.1f} GiB "
+        f"({memory.low_gib:.1f} to {memory.high_gib:.1f}) of {memory.available_gib:.1f} GiB",
+        style=colour,
     )
     table = Table(box=None, show_header=False, pad_edge=False)
     largest = max(component.gib for component in memory.components)
     for component in memory.components:
         bar = "█" * max(1, round(_BAR_CHARS * component.gib / largest)) if component.gib else ""
-        table.add_row(f"  {component.name}", f"{component.gib:.2f} GiB", f"[blue]{bar}[/blue]")
+        table.add_row(f"  {component.name}", f"{component.gib:.2f} GiB", Text(bar, "blue"))
     out.say(table)
     out.say(
         f"time: {_minutes(time.total_minutes)} in all ({_minutes(time.low_minutes)} to {_minutes(time.high_minutes)}): "
@@ -62,9 +66,9 @@ def show_plan(out: Output, plan: Plan) -> None:
     for reason in (reason for reason in plan.reasons if reason.is_automatic):
         out.say(f"  {reason.setting} = {reason.value}: {reason.why}")
     for advice in plan.advice:
-        out.say(f"  to save {advice.saves_gib:.1f} GiB: --set {advice.set} ({advice.costs_hours:+.1f} h)")
+        out.say(f"  to save {advice.saves_gib:.1f} GiB: {advice.set} ({advice.costs_hours:+.1f} h)")
     for assumption in plan.assumptions:
-        out.say(f"  [dim]assumed: {assumption}[/dim]")
+        out.say(f"  assumed: {assumption}", style="dim")
 
 
 def show_evaluation(out: Output, evaluation: dict[str, Any]) -> None:
@@ -80,7 +84,7 @@ def show_evaluation(out: Output, evaluation: dict[str, Any]) -> None:
     out.say(f"speed: {speed:.1f} tokens/s, first token after {first:.2f} s")
     table = Table("prompt", "before", "after", show_lines=True)
     for row in evaluation["replies"]:
-        table.add_row(row["prompt"], row["base"], row["tuned"])
+        table.add_row(*(escape(row[key]) for key in ("prompt", "base", "tuned")))
     out.say(table)
 
 

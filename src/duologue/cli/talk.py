@@ -88,7 +88,7 @@ def serve_folder(
     card = config.character.card
 
     def ready(address: str) -> None:
-        out.say(f"\n{bot.name} is at [bold]{address}[/bold] and, for OpenAI clients, at {address}/v1 (Ctrl-C ends)")
+        out.say(f"\n{bot.name} is at {address} and, for OpenAI clients, at {address}/v1 (Ctrl-C ends)")
         out.result({**(document or {}), "address": address, "api": f"{address}/v1", "model": bot.model_id})
 
     try:

@@ -5,8 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rich.markup import escape
-
 from duologue.chat import Bot, ReplyStream
 from duologue.cli.output import Output
 from duologue.errors import ConfigError, GuardError
@@ -49,7 +47,7 @@ class TerminalChat:
 
     def run(self) -> None:
         """Talk until the person ends."""
-        self._out.say(f"Talking to [bold]{escape(self._bot.name)}[/bold]. /help lists the commands.\n")
+        self._out.say(f"Talking to {self._bot.name}. /help lists the commands.\n")
         self._history("")
         while True:
             try:
@@ -64,7 +62,7 @@ class TerminalChat:
                 if name in self._commands:
                     self._commands[name](argument.strip())
                 elif line.startswith("/"):
-                    self._out.say(f"unknown command {escape(name)}; /help lists them")
+                    self._out.say(f"unknown command {name}; /help lists them")
                 else:
                     self._show(self._bot.reply, self._session_id, line)
 
@@ -94,7 +92,7 @@ class TerminalChat:
     def _show(self, start: Callable[..., ReplyStream], *arguments: str) -> None:
         cancel = threading.Event()
         stream = start(*arguments, cancel=cancel)
-        self._out.console.print(f"[bold]{escape(self._bot.name)}[/bold]: ", end="")
+        self._out.console.print(f"{self._bot.name}: ", end="", markup=False, style="bold")
         pieces = iter(stream)
         while True:
             try:
@@ -108,7 +106,8 @@ class TerminalChat:
         self._out.say("\n")
         if stream.reply.num_forgotten_messages:
             self._out.say(
-                f"[dim]({stream.reply.num_forgotten_messages} older messages no longer fit the context)[/dim]"
+                f"({stream.reply.num_forgotten_messages} older messages no longer fit the context)",
+                style="dim",
             )
 
     def _write(self, text: str) -> None:
@@ -121,7 +120,7 @@ class TerminalChat:
 
     def _sessions(self, _: str) -> None:
         for number, info in enumerate(self._bot.sessions.list_sessions(character=self._bot.model_id), start=1):
-            self._out.say(f"{number:>4}  {info.updated_at[:16]}  {info.num_messages} messages  {escape(info.title)}")
+            self._out.say(f"{number:>4}  {info.updated_at[:16]}  {info.num_messages} messages  {info.title}")
 
     def _open(self, argument: str) -> None:
         known = self._bot.sessions.list_sessions(character=self._bot.model_id)
@@ -134,13 +133,13 @@ class TerminalChat:
     def _history(self, _: str) -> None:
         for stored in self._bot.sessions.messages(self._session_id):
             speaker = self._bot.name if stored.message.role == "assistant" else "You"
-            self._out.say(f"[bold]{escape(speaker)}[/bold]: {escape(stored.message.content)}\n")
+            self._out.say(f"{speaker}: {stored.message.content}\n")
 
     def _recalled(self, _: str) -> None:
         stored = self._bot.sessions.messages(self._session_id)
         lines = stored[-1].recalled if stored else ()
         for line in lines:
-            self._out.say(f"{line.said_at[:16]}  {line.speaker}: {escape(line.text)}")
+            self._out.say(f"{line.said_at[:16]}  {line.speaker}: {line.text}")
         if not lines:
             self._out.say("nothing was recalled")
 
@@ -151,4 +150,4 @@ def _refusals(out: Output) -> Iterator[None]:
     try:
         yield
     except GuardError as error:
-        out.say(f"[yellow]{escape(str(error))}[/yellow]")
+        out.say(str(error), style="yellow")

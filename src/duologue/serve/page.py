@@ -25,7 +25,7 @@ _QUEUE_POLL_SECONDS = 0.02
 MAX_SHOWN_MESSAGES = 200
 _USER = "local"  # one person, or several who share the key
 
-_LOOK_AROUND_SECONDS = 0.5  # a page that turned to another chat is noticed within this time
+_LOOK_AROUND_SECONDS = 0.1  # a page that turned to another chat is noticed within this time
 
 Bubble = dict[str, str]
 Updates = dict[Any, Any]

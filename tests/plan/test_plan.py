@@ -89,9 +89,15 @@ def test_the_dearest_parts_of_the_original_recipe_are_named():
 
 
 def test_the_quickstart_trains_within_its_budget_on_a_slow_machine():
-    slow = plan("quickstart", hardware=replace(CPU, cpu_gflops=20.0))
+    slow = plan("quickstart", hardware=replace(CPU, cpu_gflops=80.0))
     assert slow.time.train_minutes <= 5
-    assert slow.settings.max_steps == slow.time.num_steps >= 1
+    assert slow.settings.max_steps == slow.time.num_steps > 20
+
+
+def test_a_budget_too_small_for_the_machine_still_leaves_twenty_steps():
+    slowest = plan("quickstart", hardware=replace(CPU, cpu_gflops=20.0))
+    assert slowest.settings.max_steps == slowest.time.num_steps == 20
+    assert slowest.time.train_minutes > 5
 
 
 def test_the_plan_says_what_it_assumes():

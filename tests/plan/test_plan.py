@@ -89,8 +89,8 @@ def test_the_dearest_parts_of_the_original_recipe_are_named():
 
 
 def test_the_quickstart_trains_within_its_budget_on_a_slow_machine():
-    slow = plan("quickstart", hardware=replace(CPU, cpu_gflops=80.0))
-    assert slow.time.train_minutes <= 5
+    slow = plan("quickstart", "", "budget.max_minutes=60", hardware=replace(CPU, cpu_gflops=20.0))
+    assert slow.time.train_minutes <= 60
     assert slow.settings.max_steps == slow.time.num_steps > 20
 
 

@@ -10,7 +10,8 @@ from duologue.data import DataStats
 from duologue.engine import Gpu, Hardware, LoraSettings, ModelFacts
 from duologue.plan import hardware_for, known_facts
 from duologue.plan.machine import Machine, machine_of
-from duologue.plan.memory import GIB, MemoryPlan, plan_memory, weight_bytes
+from duologue.plan.memory import GIB, MemoryPlan, activations, plan_memory, weight_bytes
+from duologue.plan.profiles import FMS_PLAIN, HF_KBIT, UNSLOTH
 from duologue.plan.workload import Workload
 
 CPU = Hardware(gpus=(), num_cores=2, ram_bytes=24 * GIB, ram_free_bytes=23 * GIB, disk_free_bytes=10**11)
@@ -77,20 +78,20 @@ def test_every_term_of_a_13b_nf4_run_is_the_hand_worked_one():
     plan = plan_memory(workload(), RTX_4090)
     tokens = 2 * 512
     saved_per_token = 24 * 5120 + 8 * 13824 + 4 * 5120 + 14 * 32 + 4 * 40 + 8
-    block = tokens * (saved_per_token + 6 * 5120 + 6 * 13824) + 2 * 5120 * 13824  # with one unpacked weight
+    block = tokens * saved_per_token + 2 * 5120 * 13824  # one unpacked weight is more than 1,024 tokens' gradients
     expected = {
         "linear weights (nf4)": 6_545_228_800,
-        "embeddings and norms (16 bit)": 656_189_440,
+        "embeddings, norms and head (16 bit)": 656_189_440,
         "adapter": 16 * 125_173_760,
         "block inputs": 40 * tokens * 5120 * 2,
         "gradients inside one block": block,
         "cuBLAS workspaces": 2 * 8_519_680,
-        "kept by the allocator": tokens // 2 * 14 * 32000 + tokens * 3 * 5120 * 2,  # the smaller hump: logits
+        "kept by the allocator": block / 4 + tokens // 2 * 5 * 32000,
         "CUDA context": 0.47 * GIB,
     }
     for name, size in expected.items():
         assert bytes_of(plan, name) == pytest.approx(size, abs=1), name
-    assert plan.allocated_gib * GIB == pytest.approx(10_159_295_488, abs=2)
+    assert plan.allocated_gib * GIB == pytest.approx(10_042_903_552, abs=2)
 
 
 def test_without_checkpointing_every_adapted_block_keeps_its_activations():
@@ -115,9 +116,9 @@ def test_published_a100_runs_of_mistral_are_met(quantization, micro_batch_size, 
         quantization=quantization,
         micro_batch_size=micro_batch_size,
     )
-    plan = plan_memory(work, A100)
+    plan = plan_memory(replace(work, profile=FMS_PLAIN, gradient_accumulation_steps=1), A100)
     assert plan.allocated_gib * GIB / 1e9 == pytest.approx(allocated_gb, rel=0.005)
-    assert 1.0 <= plan.device_gib * GIB / 1e9 / device_gb <= 1.1
+    assert plan.device_gib * GIB / 1e9 == pytest.approx(device_gb, rel=0.03)
     assert plan.low_gib <= device_gb * 1e9 / GIB <= plan.high_gib
 
 
@@ -140,7 +141,7 @@ def test_the_bundled_model_in_float32_on_a_cpu_adds_up():
     )
     plan = plan_memory(work, machine_of(CPU))
     tokens = 4 * 512
-    saved = 24 * 576 + 16 * 1536 + 8 * 576 + 28 * 16 + 4 * 9 + 8  # padded batches repeat keys and values
+    saved = 24 * 576 + 16 * 1536 + 8 * 192 + 28 * 16 + 4 * 9 + 8
     assert bytes_of(plan, "linear weights") + bytes_of(plan, "embeddings") == pytest.approx(4 * 134_515_008, abs=1)
     assert bytes_of(plan, "adapter") == pytest.approx(16 * 2_442_240, abs=1)
     assert bytes_of(plan, "saved activations") == pytest.approx(15 * tokens * saved, abs=1)
@@ -151,7 +152,7 @@ def test_the_bundled_model_in_float32_on_a_cpu_adds_up():
 def test_loading_a_gguf_file_can_be_the_peak_on_a_cpu():
     small = workload(SMOLLM, rank=4, length=16, quantization="nf4", dtype="float32", micro_batch_size=1)
     plan = plan_memory(small, machine_of(CPU))
-    needed = 4 * 134_515_008 + 98_362_432 + 2 * 4 * 49152 * 576 + 0.6 * GIB
+    needed = 4 * 134_515_008 + 98_362_432 + 2 * 4 * 49152 * 576 + 0.7 * GIB
     assert plan.device_gib * GIB == pytest.approx(needed, abs=1)
 
 
@@ -216,6 +217,63 @@ def test_more_of_anything_never_needs_less_memory(base, knob, machine):
 def test_packed_weights_and_checkpointing_never_need_more_memory_for_weights_and_kept_tensors(base):
     sizes = {q: sum(weight_bytes(workload(**{**base, "quantization": q}))) for q in ("none", "int8", "nf4")}
     assert sizes["nf4"] < sizes["int8"] < sizes["none"]
-    kept = plan_memory(workload(**{**base, "checkpointing": False}), A100)
-    inputs = plan_memory(workload(**{**base, "checkpointing": True}), A100)
-    assert bytes_of(inputs, "block inputs") < bytes_of(kept, "saved activations")
+    kept = activations(workload(**{**base, "checkpointing": False}), on_gpu=True, trained_fraction=1.0)
+    inputs = activations(workload(**{**base, "checkpointing": True}), on_gpu=True, trained_fraction=1.0)
+    assert inputs.saved < kept.saved
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "per_param"),
+    [("adamw", 16), ("adamw_bf16", 12), ("adamw_8bit", 10.03125), ("paged_adamw", 8), ("paged_adamw_8bit", 8)],
+)
+def test_the_optimizer_s_states_take_the_bytes_of_their_kind(optimizer, per_param):
+    plan = plan_memory(replace(workload(), optimizer=optimizer), A100)
+    assert bytes_of(plan, "adapter") == pytest.approx(per_param * 125_173_760, abs=1)
+
+
+def test_without_accumulation_gradients_come_after_the_peak():
+    one = plan_memory(replace(workload(), gradient_accumulation_steps=1), A100)
+    assert bytes_of(one, "adapter") == pytest.approx(12 * 125_173_760, abs=1)
+
+
+def test_a_huge_adapter_on_a_short_sequence_peaks_at_the_optimizer_step():
+    work = replace(workload(rank=512, length=16, micro_batch_size=1), gradient_accumulation_steps=1)
+    assert bytes_of(plan_memory(work, A100), "optimizer step") == pytest.approx(8 * 16 * 125_173_760, abs=1)
+
+
+def test_k_bit_preparation_needs_much_more_than_the_same_run_without():
+    work = workload(trained=1.0, length=2048)
+    plain, prepared = plan_memory(work, A100), plan_memory(replace(work, profile=HF_KBIT), A100)
+    tables = 2 * (2 * 32000 * 5120 + 81 * 5120)  # embeddings, head and norms twice as wide
+    inputs = 40 * 4096 * 5120 * 2  # and so are the inputs of all blocks
+    assert (prepared.allocated_gib - plain.allocated_gib) * GIB > tables + inputs
+
+
+def test_a_loss_that_never_holds_logits_has_none_in_its_plan():
+    work = replace(workload(trained=1.0, length=4096), profile=UNSLOTH)
+    assert not bytes_of(plan_memory(work, A100), "logits")
+
+
+def test_a_mixture_of_experts_keeps_its_experts_unpacked_where_they_are_no_linear_layers():
+    mixtral = facts("mistralai/Mixtral-8x7B-Instruct-v0.1")
+    ours, published = workload(mixtral), replace(workload(mixtral), profile=FMS_PLAIN)
+    experts = 8 * 3 * 4096 * 14336 * 32
+    assert weight_bytes(ours)[0] > 2 * experts
+    assert weight_bytes(published)[0] < 0.6 * experts
+
+
+def test_the_measured_memory_of_the_bundled_model_on_a_cpu_lies_in_the_interval():
+    # docs/LOG.md: the quickstart's run peaked at 5.3 GiB: last 15 blocks, 4 x 768 tokens
+    work = workload(
+        SMOLLM,
+        rank=16,
+        num_layers=15,
+        length=768,
+        quantization="none",
+        dtype="float32",
+        micro_batch_size=4,
+        checkpointing=False,
+    )
+    plan = plan_memory(work, machine_of(CPU))
+    assert plan.device_gib == pytest.approx(5.3, rel=0.1)
+    assert plan.low_gib <= 5.3 <= plan.high_gib

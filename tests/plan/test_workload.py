@@ -1,6 +1,7 @@
 """Steps and padding of a run, counted as the engine cuts its batches."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -55,3 +56,19 @@ def test_the_padding_of_a_large_set_is_that_of_its_shuffled_groups():
 def test_the_longest_examples_together_decide_the_memory():
     assert workload([10, 20, 30]).longest_micro_batch_tokens == 3 * 30
     assert workload([10, 20, 30], micro_batch_size=2).longest_micro_batch_tokens == 2 * 30
+
+
+def test_packed_rows_have_no_padding_and_bound_the_memory():
+    mixed = workload(range(10, 330, 10), micro_batch_size=2, accumulation=4)
+    packed = replace(mixed, pack_length_tokens=1000)
+    assert mixed.padding_factor > 1.0 == packed.padding_factor
+    assert mixed.longest_micro_batch_tokens == 2 * 320
+    assert packed.longest_micro_batch_tokens == 1000
+    assert packed.micro_batches_per_step == pytest.approx(8 * 165 / 1000)
+    assert not packed.is_padded
+
+
+def test_a_pack_is_never_longer_than_a_step_nor_shorter_than_the_longest_example():
+    few = workload([50, 60], micro_batch_size=1, accumulation=2)
+    assert replace(few, pack_length_tokens=4096).longest_micro_batch_tokens == 110
+    assert replace(few, pack_length_tokens=16).longest_micro_batch_tokens == 60

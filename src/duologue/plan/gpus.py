@@ -31,6 +31,7 @@ class GpuFacts:
         compute_capability: CUDA version of the chip.
         is_half_rate: GeForce: float32 accumulation runs at half the rate of float16 accumulation.
         rent_usd_per_hour: One cloud's price on `prices_date`; None when none was seen.
+        launch_usd: Price at launch; None where none was published.
         prices_date: ISO date of the price.
         other_names: Names under which the driver reports it.
     """
@@ -43,8 +44,14 @@ class GpuFacts:
     compute_capability: tuple[int, int]
     is_half_rate: bool
     rent_usd_per_hour: float | None
+    launch_usd: float | None
     prices_date: str
     other_names: tuple[str, ...]
+
+    @property
+    def is_nvidia(self) -> bool:
+        """Whether the training engine runs on it: bitsandbytes and NVML as they are used here need CUDA."""
+        return not self.name.startswith("MI")
 
 
 @cache
@@ -72,13 +79,14 @@ def hardware_for(gpu_name: str, *, base: Hardware) -> Hardware:
     """Return `base` with its GPUs replaced by one of the table.
 
     Args:
-        gpu_name: Such as `RTX 4090` or `a100 sxm 80gb`.
+        gpu_name: Such as `RTX 4090` or `a100 sxm 80gb`. Where several forms of one card have the same memory, such as
+            PCIe and SXM, the slowest is taken.
         base: Where cores, memory and disk are taken from.
 
     Raises:
         PlanError: No row, or more than one, has this name.
     """
-    found = _closest(gpu_name, all_gpus())
+    found = _slowest_of_equals(_closest(gpu_name, all_gpus()))
     if len(found) != 1:
         near = [row.name for row in found] or _near(gpu_name)
         raise PlanError(
@@ -109,6 +117,7 @@ def _row(entry: dict[str, Any], prices_date: str) -> GpuFacts:
         compute_capability=(major, minor),
         is_half_rate=entry.get("is_half_rate", False),
         rent_usd_per_hour=entry.get("rent_usd_per_hour"),
+        launch_usd=entry.get("launch_usd"),
         prices_date=prices_date,
         other_names=tuple(entry.get("also", ())),
     )
@@ -124,6 +133,14 @@ def _closest(name: str, rows: Sequence[GpuFacts]) -> list[GpuFacts]:
         if asked and fits:
             extra[row.name] = min(fits)
     return [row for row in rows if extra.get(row.name) == min(extra.values(), default=0)] if extra else []
+
+
+def _slowest_of_equals(rows: list[GpuFacts]) -> list[GpuFacts]:
+    """One row for cards that differ only in how they are built in; all rows when their memory differs."""
+    if len({row.memory_bytes for row in rows}) != 1:
+        return rows
+    speed = [(row.tensor_flops, row.bandwidth_bytes_per_second, row.watts) for row in rows]
+    return [rows[speed.index(min(speed))]]
 
 
 def _is_other_chip(extra: frozenset[str]) -> bool:

@@ -1,8 +1,9 @@
-"""Parameter counts of a Llama-shaped model and of a LoRA adapter on it."""
+"""Parameter counts of a decoder-only model and of a LoRA adapter on it."""
 
 from duologue.engine import LoraSettings, ModelFacts
 from duologue.errors import PlanError
 
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -21,8 +22,11 @@ def check_shape(facts: ModelFacts, lora: LoraSettings) -> None:
         "head_dim": facts.head_dim,
         "vocab_size": facts.vocab_size,
         "context_tokens": facts.context_tokens,
+        "num_norms": facts.num_norms,
     }
     wrong = [f"{name} = {size}" for name, size in sizes.items() if size <= 0]
+    if not 0 <= facts.num_experts_per_token <= facts.num_experts:
+        wrong.append(f"num_experts_per_token = {facts.num_experts_per_token} of {facts.num_experts}")
     if wrong:
         raise PlanError(f"the facts of the model say {', '.join(wrong)}", where=facts.name, needed="positive sizes")
     if lora.num_layers > facts.num_layers:
@@ -61,30 +65,49 @@ def key_value_width(facts: ModelFacts) -> int:
 
 
 def block_linears(facts: ModelFacts) -> dict[str, tuple[int, int]]:
-    """Return input and output width of every linear layer of one block."""
+    """Return input and output width of every linear layer of one block; in a mixture, of one expert."""
     hidden, inner = facts.hidden_size, facts.intermediate_size
     attention, key_value = attention_width(facts), key_value_width(facts)
+    gate = {"gate_proj": (hidden, inner)} if facts.mlp_kind == "gated" else {}
     return {
         "q_proj": (hidden, attention),
         "k_proj": (hidden, key_value),
         "v_proj": (hidden, key_value),
         "o_proj": (attention, hidden),
-        "gate_proj": (hidden, inner),
+        **gate,
         "up_proj": (hidden, inner),
         "down_proj": (inner, hidden),
     }
 
 
+def num_attention_params(facts: ModelFacts) -> int:
+    """Return the parameters of the attention's linear layers in all blocks."""
+    linears = block_linears(facts)
+    return facts.num_layers * sum(linears[name][0] * linears[name][1] for name in ATTENTION)
+
+
+def num_expert_params(facts: ModelFacts) -> int:
+    """Return the parameters of one expert in all blocks; of the whole feed-forward part in a dense model."""
+    linears = block_linears(facts)
+    return facts.num_layers * sum(wide * high for name, (wide, high) in linears.items() if name not in ATTENTION)
+
+
 def num_linear_params(facts: ModelFacts) -> int:
     """Return the parameters of the linear layers of all blocks: those that quantisation packs."""
-    return facts.num_layers * sum(wide * high for wide, high in block_linears(facts).values())
+    return num_attention_params(facts) + max(1, facts.num_experts) * num_expert_params(facts)
+
+
+def num_active_params(facts: ModelFacts) -> int:
+    """Return the linear parameters that one token is multiplied with."""
+    return num_attention_params(facts) + (facts.num_experts_per_token or 1) * num_expert_params(facts)
 
 
 def num_other_params(facts: ModelFacts) -> int:
-    """Return the parameters that stay unquantised: embedding, output projection, norms."""
+    """Return the parameters that stay unquantised: embedding, output projection, norms, routers."""
     tables = 1 if facts.has_tied_embeddings else 2
-    norms = (2 * facts.num_layers + 1) * facts.hidden_size
-    return tables * facts.vocab_size * facts.hidden_size + norms
+    norms = (facts.num_norms * facts.num_layers + 1) * facts.hidden_size
+    routers = facts.num_layers * facts.num_experts * facts.hidden_size
+    return tables * facts.vocab_size * facts.hidden_size + norms + routers
 
 
 def num_params(facts: ModelFacts) -> int:
@@ -93,7 +116,12 @@ def num_params(facts: ModelFacts) -> int:
 
 
 def num_adapter_params(facts: ModelFacts, lora: LoraSettings) -> int:
-    """Return the trained parameters: rank x (inputs + outputs) for each adapted layer."""
+    """Return the trained parameters: rank x (inputs + outputs) for each adapted layer.
+
+    The experts of a mixture are held as one three-dimensional weight, which LoRA does not reach.
+    """
     linears = block_linears(facts)
-    per_block = sum(lora.rank * sum(linears[name]) for name in adapted_modules(lora))
-    return num_adapted_layers(facts, lora) * per_block
+    names = [name for name in adapted_modules(lora) if name in linears]
+    if facts.num_experts:
+        names = [name for name in names if name in ATTENTION]
+    return num_adapted_layers(facts, lora) * sum(lora.rank * sum(linears[name]) for name in names)

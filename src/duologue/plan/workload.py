@@ -1,9 +1,13 @@
 """The work of one run in numbers: what memory and time are computed from."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from duologue.data import DataStats
 from duologue.engine import LoraSettings, ModelFacts, Precision, Quantization
+from duologue.plan.profiles import DUOLOGUE, StackProfile
+
+Optimizer = Literal["adamw", "adamw_bf16", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 
 GROUP_BATCHES = 8  # the engine sorts this many global batches by length together
 
@@ -22,6 +26,11 @@ class Workload:
         micro_batch_size: Sequences per forward.
         gradient_accumulation_steps: Forwards per optimizer step.
         use_gradient_checkpointing: Recompute activations in the backward pass.
+        profile: The stack that runs it.
+        optimizer: AdamW with states in the adapter's type, in bf16, or in 8 bit; `paged` states leave the GPU.
+        pack_length_tokens: Examples stand behind each other in rows of up to this many tokens, one row per forward; 0
+            pads micro-batches instead.
+        num_gpus: Cards that share the weights.
     """
 
     facts: ModelFacts
@@ -33,6 +42,10 @@ class Workload:
     micro_batch_size: int
     gradient_accumulation_steps: int
     use_gradient_checkpointing: bool
+    profile: StackProfile = DUOLOGUE
+    optimizer: Optimizer = "adamw"
+    pack_length_tokens: int = 0
+    num_gpus: int = 1
 
     @property
     def element_bytes(self) -> int:
@@ -57,6 +70,8 @@ class Workload:
     @property
     def micro_batches_per_step(self) -> float:
         """Mean forward passes of an optimizer step; fewer than the accumulation when an epoch ends on a small batch."""
+        if self.pack_length_tokens:
+            return max(1.0, self.tokens_per_step / max(self.pack_length_tokens, self.stats.max_tokens))
         full, rest = divmod(self.stats.num_train_examples, self.examples_per_step)
         forwards = full * self.gradient_accumulation_steps + -(-rest // self.micro_batch_size)
         return forwards / self.steps_per_epoch
@@ -78,8 +93,17 @@ class Workload:
 
     @property
     def longest_micro_batch_tokens(self) -> int:
-        """Tokens of the forward pass that decides the memory: the longest examples together, padded."""
+        """Tokens of the forward pass that decides the memory: the longest examples together, padded; or a full row."""
+        if self.pack_length_tokens:
+            longest = sum(self.stats.lengths[-self.examples_per_step :])
+            return max(self.stats.max_tokens, min(self.pack_length_tokens, longest))
         return self.largest_micro_batch * self.stats.max_tokens
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether a micro-batch can hold sequences of different lengths."""
+        lengths = self.stats.lengths
+        return self.largest_micro_batch > 1 and not self.pack_length_tokens and lengths[:1] != lengths[-1:]
 
     @property
     def padding_factor(self) -> float:
@@ -88,6 +112,8 @@ class Workload:
         The engine sorts groups of eight global batches by length and cuts them into micro-batches, longest first.
         A group is represented by as many evenly spaced quantiles of the lengths.
         """
+        if self.pack_length_tokens:
+            return 1.0
         lengths = self.stats.lengths
         size = min(len(lengths), GROUP_BATCHES * self.examples_per_step)
         group = [lengths[(2 * at + 1) * len(lengths) // (2 * size)] for at in reversed(range(size))]

@@ -63,6 +63,26 @@ def test_plan_and_measured_values_stand_beside_their_deviation(report: Report) -
     assert "training time, min 3.30 3.10 -6.1 %" in text
 
 
+def test_the_interval_of_the_plan_stands_in_table_and_drawing(report: Report) -> None:
+    versus = {"tokens_per_second": {"plan": 380.0, "actual": 410.0}}
+    without = report(plan_versus_actual=versus)
+    versus["tokens_per_second"] |= {"low": 300.0, "high": 480.0}
+    text = report(plan_versus_actual=versus)
+    assert "speed, tokens/s 380 300 to 480 410 +7.9 %" in Page(text).text
+    assert text.count("<path") > without.count("<path"), "the bracket"
+    assert "the bracket its interval" in Page(text).text
+    assert "bracket" not in Page(without).text
+
+
+def test_an_interval_far_beyond_the_drawing_is_cut_and_not_an_error(report: Report) -> None:
+    versus = {"train_minutes": {"plan": 1.0, "actual": 9.0, "low": 0.0, "high": 50.0}}
+    assert "training time, min 1 0 to 50 9 +800.0 %" in Page(report(plan_versus_actual=versus)).text
+
+
+def test_what_the_next_plan_takes_from_the_run_is_said(report: Report) -> None:
+    assert "takes 0.80 times" in Page(report(learned="The next plan takes 0.80 times the predicted speed.")).text
+
+
 def test_a_plan_of_zero_has_no_deviation(report: Report) -> None:
     versus = {"queue_minutes": {"plan": 0.0, "actual": 2.0}}
     assert "queue, min 0 2 n/a" in Page(report(plan_versus_actual=versus)).text

@@ -1,7 +1,6 @@
 """Whole plans: the recipes on real cards, advice that holds, JSON there and back, refusals, speed."""
 
 import json
-import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +11,17 @@ from duologue.config import load_recipe
 from duologue.data import DataStats
 from duologue.engine import Gpu, Hardware
 from duologue.errors import DataError, PlanError
-from duologue.plan import Plan, example_stats, hardware_for, known_facts, make_plan, plan_from_json
-from duologue.plan.example_data import cut_stats
+from duologue.plan import (
+    Calibration,
+    Measured,
+    Plan,
+    example_stats,
+    hardware_for,
+    known_facts,
+    make_plan,
+    plan_from_json,
+)
+from duologue.plan.calibration import Entry, RunKind
 
 CPU = Hardware((), num_cores=2, ram_bytes=2**35, ram_free_bytes=23 * 2**30, disk_free_bytes=10**11, cpu_gflops=130.0)
 
@@ -46,42 +54,6 @@ def test_the_recipes_fit_where_physics_lets_them(recipe, gpu, verdict):
     assert plan(recipe, gpu).verdict == verdict
 
 
-def test_a_plan_that_fits_has_no_advice_and_one_that_does_not_has_some():
-    assert plan("quickstart").advice == ()
-    assert plan("original", "RTX 4090").advice
-
-
-@pytest.mark.parametrize(("recipe", "gpu"), [("original", "RTX 4090"), ("optimized", "RTX 4080"), ("original", "")])
-def test_each_advice_holds_when_it_is_followed(recipe, gpu):
-    found = plan(recipe, gpu)
-    stats = example_stats(load_recipe(recipe))
-    for advice in found.advice:
-        words = shlex.split(advice.set)
-        overrides = [word for word in words if word != "--set"]
-        assert words == [part for line in overrides for part in ("--set", line)]
-        limit = load_recipe(recipe, overrides=overrides).data.max_length_tokens
-        followed = plan(recipe, gpu, *overrides, stats=cut_stats(stats, max_length_tokens=limit))
-        assert followed.verdict == advice.verdict
-        saved = found.memory.device_gib - followed.memory.device_gib
-        assert saved == pytest.approx(advice.saves_gib)
-        assert saved > 0
-        later = (followed.time.total_minutes - found.time.total_minutes) / 60
-        assert later == pytest.approx(advice.costs_hours)
-
-
-def test_advice_that_makes_the_run_fit_comes_first():
-    verdicts = [advice.verdict for advice in plan("optimized", "RTX 4080").advice]
-    assert verdicts[0] == "fits"
-    assert verdicts == sorted(verdicts, key=["fits", "tight", "no"].index)
-
-
-def test_several_changes_together_are_offered_when_no_single_one_is_enough():
-    *singles, together = plan("original", "RTX 4090").advice
-    assert all(advice.verdict != "fits" for advice in singles)
-    assert together.verdict == "fits"
-    assert together.set.count("--set") > 1
-
-
 def test_the_dearest_parts_of_the_original_recipe_are_named():
     components = {part.name: part.gib for part in plan("original", "RTX 4090").memory.components}
     assert components["linear weights (nf4)"] * 2**30 == pytest.approx(33_470_545_920 * 2113 / 4096, rel=1e-3)
@@ -98,6 +70,57 @@ def test_a_budget_too_small_for_the_machine_still_leaves_twenty_steps():
     slowest = plan("quickstart", hardware=replace(CPU, cpu_gflops=20.0))
     assert slowest.settings.max_steps == slowest.time.num_steps == 20
     assert slowest.time.train_minutes > 5
+
+
+def test_the_json_has_the_promised_keys_and_units():
+    found = plan("original", "RTX 4090")
+    tree = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    promised = {"verdict", "memory", "time", "cost", "ram_gib", "disk_gib", "advice", "profile", "assumptions"}
+    assert promised <= set(tree)
+    assert {"allocated_gib", "reserved_gib", "device_gib", "low_gib", "high_gib", "components"} <= set(tree["memory"])
+    assert {"name", "gib"} == set(tree["memory"]["components"][0])
+    assert {"num_tokens", "tokens_per_second", "hours", "low_hours", "high_hours"} <= set(tree["time"])
+    assert {"set", "saves_gib", "costs_hours"} <= set(tree["advice"][0])
+    assert tree["time"]["hours"] == pytest.approx(found.time.total_minutes / 60)
+    assert tree["time"]["low_hours"] < tree["time"]["hours"] < tree["time"]["high_hours"]
+    assert tree["ram_gib"] == found.requirements.ram_gib > 0
+    assert tree["disk_gib"] == found.requirements.disk_gib > 0
+
+
+@pytest.mark.parametrize("recipe", ["original", "optimized"])
+def test_the_three_numbers_are_in_order_and_the_components_add_up_to_the_device(recipe):
+    memory = plan(recipe, "A100 80GB").memory
+    assert memory.allocated_gib <= memory.reserved_gib <= memory.device_gib
+    assert memory.low_gib <= memory.device_gib <= memory.high_gib
+    assert sum(part.gib for part in memory.components) == pytest.approx(memory.device_gib)
+
+
+def test_an_epoch_is_a_third_of_three_epochs():
+    found = plan("original", "A100 80GB")
+    assert found.minutes_per_epoch * 3 == pytest.approx(found.time.train_minutes)
+
+
+@pytest.mark.parametrize("gpu", ["T4", "V100 SXM2 32GB"])
+def test_a_card_without_bfloat16_says_what_that_means(gpu):
+    told = " ".join(plan("quickstart", gpu).assumptions)
+    assert "has no bfloat16: the run computes in float32" in told
+    asked = plan("original", gpu).assumptions  # this recipe asks for bfloat16
+    assert any("emulated" in line and "model.compute_dtype" in line for line in asked)
+    assert not any("has no bfloat16" in line for line in plan("original", "RTX 4090").assumptions)
+
+
+def test_a_plan_that_earlier_runs_corrected_says_so_and_moves():
+    law = plan("quickstart")
+    kind = RunKind("here", law.machine, law.profile, law.settings.quantization, law.settings.compute_dtype)
+    entries = tuple(Entry(kind, "2026-11-01", "m", 50, speed_ratio=0.5, memory_ratio=1.0) for _ in range(5))
+    config = load_recipe("quickstart")
+    facts = known_facts(config.model.base)
+    assert facts is not None
+    measured = Measured(host="here", calibration=Calibration(entries))
+    moved = make_plan(config, example_stats(config), facts, CPU, measured=measured)
+    assert moved.time.tokens_per_second < 0.7 * law.time.tokens_per_second
+    assert moved.learned.num_runs == 5
+    assert any("5 runs" in line for line in moved.assumptions)
 
 
 def test_the_plan_says_what_it_assumes():

@@ -1,10 +1,12 @@
 """The run folder: its ledger, resuming, the lock, and planned against measured."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -14,8 +16,9 @@ from duologue.characters import Character
 from duologue.config import load_config
 from duologue.data import load_splits, make_examples, measure
 from duologue.engine import Hardware, open_trainer
+from duologue.engine.fake import FakeTrainer
 from duologue.errors import ConfigError, EngineError, InterruptedRun
-from duologue.plan import known_facts, make_plan
+from duologue.plan import CalibrationTarget, Measured, known_facts, load_calibration, make_plan
 from duologue.train import (
     Run,
     find_adapter,
@@ -43,11 +46,18 @@ def folder(tmp_path):
     return tmp_path
 
 
-def train(folder, *, into=None, plan=None, stop_after=None, events=None):
+class PlausibleTrainer(FakeTrainer):
+    """The fake with the memory of a real run; its own few kilobytes are too absurd to be learned from."""
+
+    def fit(self, *args, **kwargs):
+        return replace(super().fit(*args, **kwargs), peak_memory_bytes=2 * 2**30)
+
+
+def train(folder, *, into=None, plan=None, stop_after=None, events=None, calibrates=None, trainer=None):
     """Run the fake engine on a folder."""
     config = load_config(folder / "duologue.toml")
     splits = load_splits(config, folder)
-    trainer = open_trainer("fake")
+    trainer = trainer or open_trainer("fake")
     facts = known_facts(config.model.base)
     examples = make_examples(splits, trainer.tokenizer(None), config, Character("Lila"))
     stats = measure(examples.train, examples.validation)
@@ -70,6 +80,7 @@ def train(folder, *, into=None, plan=None, stop_after=None, events=None):
         trainer=trainer,
         on_event=on_event,
         should_stop=should_stop,
+        calibrates=calibrates,
     )
 
 
@@ -107,6 +118,61 @@ def test_planned_and_measured_stand_side_by_side(folder):
     assert versus["train_minutes"]["plan"] == pytest.approx(plan["time"]["train_minutes"])
     seconds = sum(record.seconds for record in read_history(result.run).steps)
     assert versus["train_minutes"]["actual"] == pytest.approx(seconds / 60)
+
+
+def test_each_measure_carries_the_interval_that_the_plan_gave(folder):
+    versus = train(folder).plan_versus_actual
+    for name, pair in versus.items():
+        assert 0 <= pair["low"] < pair["plan"] < pair["high"], name
+    assert versus["tokens_per_second"]["high"] / versus["tokens_per_second"]["low"] == pytest.approx(
+        versus["train_minutes"]["high"] / versus["train_minutes"]["low"]
+    ), "speed and minutes are uncertain by the same share"
+
+
+def test_a_finished_run_is_kept_for_the_next_plan_and_an_interrupted_one_is_not(folder, tmp_path):
+    target = CalibrationTarget(tmp_path / "state" / "calibration.json", "host", "2026-11-22")
+    with pytest.raises(InterruptedRun):
+        train(folder, stop_after=6, calibrates=target)
+    assert not target.path.exists()
+    found, plan = load_resumable(folder, *account_of(folder))
+    result = train(folder, into=found, plan=plan, calibrates=target, trainer=PlausibleTrainer())
+    (entry,) = load_calibration(target.path).entries
+    versus = result.plan_versus_actual["tokens_per_second"]
+    assert entry.speed_ratio == pytest.approx(versus["actual"] / versus["plan"])
+    assert entry.kind.device == "CPU with 2 cores" and entry.kind.host == "host"
+    assert entry.num_steps == 8 and entry.model == "bundled:smollm2-135m"
+    assert "from 1 run on this machine" in result.learned
+    assert result.run.read("manifest.json")["learned"] == result.learned == result.as_json()["learned"]
+
+
+def test_a_calibration_file_that_cannot_be_written_does_not_lose_the_run(folder, tmp_path):
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    target = CalibrationTarget(tmp_path / "taken" / "calibration.json", "host", "2026-11-22")
+    result = train(folder, calibrates=target, trainer=PlausibleTrainer())
+    assert "cannot be written" in result.learned
+    assert result.run.is_finished
+
+
+def test_the_fake_engine_teaches_the_planner_nothing(folder, tmp_path):
+    target = CalibrationTarget(tmp_path / "calibration.json", "host", "2026-11-22")
+    assert "was not kept" in train(folder, calibrates=target).learned
+    assert not target.path.exists()
+
+
+def test_the_next_plan_is_nearer_to_what_the_machine_does(folder, tmp_path):
+    target = CalibrationTarget(tmp_path / "calibration.json", "host", "2026-11-22")
+    config = load_config(folder / "duologue.toml")
+    splits = load_splits(config, folder)
+    examples = make_examples(splits, open_trainer("fake").tokenizer(None), config, Character("Lila"))
+    stats = measure(examples.train, examples.validation)
+    ratios = []
+    for _ in range(3):
+        measured = Measured("host", load_calibration(target.path))
+        plan = make_plan(config, stats, known_facts(config.model.base), MACHINE, measured=measured)
+        result = train(folder, plan=plan, calibrates=target, trainer=PlausibleTrainer())
+        pair = result.plan_versus_actual["tokens_per_second"]
+        ratios.append(abs(math.log(pair["actual"] / pair["plan"])))
+    assert ratios[0] > 2 * ratios[1] > 2 * ratios[2]
 
 
 def test_events_are_written_as_lines_and_as_tensorboard_curves(folder):

@@ -5,48 +5,121 @@ from typing import Annotated
 
 import typer
 
-from duologue.chat import load_folder_character
+from duologue.cli.calibration import measured_here
 from duologue.cli.output import JsonFlag, Output, SetOption
-from duologue.cli.show import show_plan
-from duologue.cli.workflow import open_folder
-from duologue.config import load_recipe
-from duologue.data import estimate_stats, load_splits
-from duologue.engine import detect_hardware
-from duologue.errors import ConfigError, PlanError
-from duologue.plan import example_stats, hardware_for, known_facts, make_plan
+from duologue.cli.plan_subject import Subject, hardware_of, load_subject, subject_of
+from duologue.cli.show_plan import show_notes, show_plan
+from duologue.config import RECIPES
+from duologue.errors import ConfigError
+from duologue.plan import find_knobs, make_plan
+
+ALL_GPUS = "all"
 
 
-def plan(
-    folder: Annotated[Path | None, typer.Argument(help="A character's folder.")] = None,
+def plan(  # noqa: PLR0917 (typer reads the options of the command line off the parameters)
+    targets: Annotated[
+        list[str] | None, typer.Argument(metavar="[FOLDER]", help="A character's folder; with --compare, recipes.")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Plan a recipe instead of a folder.")] = "",
-    gpu: Annotated[str, typer.Option(help='Plan for this card, such as "RTX 4090 24GB", not the one at hand.')] = "",
+    gpu: Annotated[
+        str, typer.Option(help='Plan for this card, such as "RTX 4090", not the one at hand; "all": every card.')
+    ] = "",
+    is_comparing: Annotated[
+        bool, typer.Option("--compare", help="Compare the named recipes, the first as it was.")
+    ] = False,
+    is_best: Annotated[bool, typer.Option("--best", help="Search the best recipe for the card.")] = False,
+    deadline: Annotated[str, typer.Option(metavar="TIME", help="With --best: longest run, such as 10h or 90min.")] = "",
+    max_usd: Annotated[float | None, typer.Option(help="With --best: dearest run.")] = None,
+    min_context: Annotated[
+        int | None, typer.Option(help="With --best: shortest acceptable example, in tokens.")
+    ] = None,
+    is_probing: Annotated[bool, typer.Option("--probe", help="Run a few real steps here and plan from them.")] = False,
+    points: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Predict each row of a table of runs.")
+    ] = None,
+    audit: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Recompute a file of claims.")] = None,
     overrides: SetOption = None,
     is_json: JsonFlag = False,
 ) -> None:
-    """Say whether a run fits, how long it takes and what it costs."""
+    """Say whether a run fits, how long it takes and what it costs. That it does not fit is an answer, not an error."""
     out = Output(is_json=is_json)
-    if (folder is None) == (not recipe):
-        raise ConfigError("nothing to plan", needed="a folder or --recipe NAME, not both")
-    notes: tuple[str, ...] = ()
-    if folder is not None:
-        config = open_folder(folder, overrides)
-        splits = load_splits(config, folder)
-        stats = estimate_stats(splits, config, load_folder_character(folder, config))
-        notes = ("token counts are estimated from the text length; `duologue train` plans with exact ones",)
+    modes = {
+        "--compare": is_comparing,
+        "--best": is_best,
+        "--probe": is_probing,
+        "--points": points is not None,
+        "--audit": audit is not None,
+    }
+    chosen = [name for name, is_chosen in modes.items() if is_chosen]
+    best_only = {
+        "--deadline": bool(deadline),
+        "--max-usd": max_usd is not None,
+        "--min-context": min_context is not None,
+    }
+    _check_options(chosen, [name for name, is_given in best_only.items() if is_given], gpu=gpu)
+    if not chosen and not _is_all(gpu):
+        _plan_one(out, subject_of(targets, recipe, overrides), gpu=gpu)
+        return
+    from duologue.cli import plan_modes  # what the plain plan would only wait for
+
+    if points is not None or audit is not None:
+        if targets or recipe or gpu or overrides:
+            raise ConfigError(f"{chosen[0]} reads everything from its file", needed="no folder, recipe, --gpu or --set")
+        if points is not None:
+            plan_modes.predict_table(out, points)
+        elif audit is not None:
+            plan_modes.audit_claims(out, audit)
+    elif is_comparing:
+        names = [*(targets or ()), *([recipe] if recipe else ())]
+        plan_modes.compare_named(out, names, gpu=gpu, overrides=overrides)
+    elif is_best:
+        subject = subject_of(targets, recipe, overrides) if targets or recipe else None
+        limits = plan_modes.limits_of(deadline, max_usd, min_context)
+        plan_modes.find_best(out, subject, gpu=gpu, limits=limits, overrides=overrides)
+    elif is_probing:
+        plan_modes.probe_here(out, subject_of(targets, recipe, overrides), overrides)
     else:
-        config = load_recipe(recipe, overrides=overrides or ())
-        stats = example_stats(config)
-    facts = known_facts(config.model.base)
-    if facts is None:
-        raise PlanError(
-            f"the shape of '{config.model.base}' is not known here",
-            where="model.base",
-            needed="a known model or a local folder with config.json",
-            action="Download the model's config.json and set model.base to its folder.",
-        )
-    hardware = detect_hardware(folder or Path.cwd(), measure_cpu=not gpu)
-    made = make_plan(config, stats, facts, hardware_for(gpu, base=hardware) if gpu else hardware)
-    show_plan(out, made)
-    for note in notes:
-        out.say(f"  {note}", style="dim")
-    out.result({**made.as_json(), "notes": list(notes)})
+        plan_modes.show_every_card(out, _subjects(targets, recipe, overrides))
+
+
+def _subjects(targets: list[str] | None, recipe: str, overrides: list[str] | None) -> list[Subject]:
+    """What is planned for every card: what is named, or every recipe."""
+    if targets or recipe:
+        return [subject_of(targets, recipe, overrides)]
+    return [load_subject(name, overrides, is_recipe=True) for name in RECIPES]
+
+
+def _plan_one(out: Output, subject: Subject, *, gpu: str) -> None:
+    """Print one plan with what each setting buys.
+
+    Raises:
+        PlanError: The model, the adapter or the card cannot be planned.
+    """
+    facts, hardware = subject.facts(), hardware_of(gpu, subject.folder)
+    measured = None if gpu else measured_here()
+    made = make_plan(subject.config, subject.stats, facts, hardware, measured=measured)
+    knobs = find_knobs(subject.config, subject.stats, facts, hardware, measured=measured)
+    show_plan(out, made, knobs)
+    show_notes(out, subject.notes)
+    document = {"knobs": [knob.as_json() for knob in knobs], "notes": list(subject.notes)}
+    out.result({**made.as_json(), **document})
+
+
+def _is_all(gpu: str) -> bool:
+    return gpu.strip().lower() == ALL_GPUS
+
+
+def _check_options(chosen: list[str], best_only: list[str], *, gpu: str) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        ConfigError: With both of them.
+    """
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} do not go together", needed="one of them")
+    if best_only and chosen != ["--best"]:
+        raise ConfigError(f"{', '.join(best_only)} only limits a search", needed="--best")
+    if _is_all(gpu) and chosen:
+        raise ConfigError(f"--gpu all does not go with {chosen[0]}", needed="one card")
+    if gpu and chosen == ["--probe"]:
+        raise ConfigError("--probe measures the hardware at hand", needed="no --gpu")

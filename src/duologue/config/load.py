@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from duologue.config.schema import Config, Section
 from duologue.errors import ConfigError
 
-RECIPES = ("quickstart", "original", "optimized")
+RECIPES = ("quickstart", "original", "optimized", "best-24gb", "best-16gb", "best-12gb", "best-8gb")
 
 
 def load_config(path: Path, *, overrides: Iterable[str] = ()) -> Config:

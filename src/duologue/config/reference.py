@@ -1,13 +1,27 @@
-"""The JSON schema of duologue.toml and its reference page, both made from the schema's own descriptions."""
+"""The JSON schema of duologue.toml and its reference page, both made from the texts under the schema's fields."""
 
+import ast
+import inspect
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
+from duologue.config import schema as schema_module
 from duologue.config.schema import Config, Section
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of duologue.toml."""
-    return Config.model_json_schema()
+    schema = Config.model_json_schema()
+    for name, model in {"Config": schema, **schema["$defs"]}.items():
+        for key, text in descriptions(name).items():
+            model["properties"][key]["description"] = text
+    return schema
+
+
+def descriptions(section: str) -> dict[str, str]:
+    """Return the texts under the fields of one section's class, by key."""
+    return _all_descriptions()[section]
 
 
 def reference_markdown() -> str:
@@ -22,10 +36,12 @@ def reference_markdown() -> str:
     for name, field in Config.model_fields.items():
         section = field.annotation
         assert isinstance(section, type) and issubclass(section, Section)
-        lines += ["", f"## [{name}]", "", field.description or "", "", "| key | default | meaning |", "|---|---|---|"]
+        about = descriptions("Config")[name]
+        lines += ["", f"## [{name}]", "", about, "", "| key | default | meaning |", "|---|---|---|"]
+        texts = descriptions(section.__name__)
         for key, inner in section.model_fields.items():
             default = "**required**" if inner.is_required() else f"`{_toml(inner.default)}`"
-            lines.append(f"| `{key}` | {default} | {inner.description} |")
+            lines.append(f"| `{key}` | {default} | {texts[key]} |")
     return "\n".join(lines) + "\n"
 
 
@@ -35,3 +51,23 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+@cache
+def _all_descriptions() -> dict[str, dict[str, str]]:
+    """Read the schema's source: a text that follows a field is the field's."""
+    module = ast.parse(inspect.getsource(schema_module))
+    found: dict[str, dict[str, str]] = {}
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = dict(_described_fields(node.body))
+    return found
+
+
+def _described_fields(body: list[ast.stmt]) -> list[tuple[str, str]]:
+    return [
+        (field.target.id, " ".join(text.value.value.split()))
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    ]

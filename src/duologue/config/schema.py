@@ -12,7 +12,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A table of duologue.toml: frozen, without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    # The texts under the fields are read by config.reference: reading them here would cost every command 0.1 seconds.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RunSection(Section):
@@ -42,16 +43,29 @@ class DataSection(Section):
 
     train: Annotated[tuple[str, ...], Field(min_length=1)]
     """Files with conversations, relative to duologue.toml."""
-    format: Literal["auto", "messages", "sharegpt", "alpaca"] = "auto"
-    """Shape of the files; `auto` detects it per file."""
+    weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
+    """How often the conversations of a file are seen per epoch, by file name or pattern; 1 where none is given."""
+    user_names: tuple[str, ...] = ()
+    """Who in a chat export is the user, by name; every speaker who is not the character when empty."""
+    character_names: tuple[str, ...] = ()
+    """Who in a chat export is the character, by name; the card's name when empty."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the conversations that is held out to measure loss and perplexity."""
     max_length_tokens: Annotated[int, Field(ge=16)] = 1024
-    """Longest example; a longer conversation is cut between turns into several."""
+    """Longest example; what happens to a longer conversation is `long_conversations`."""
+    long_conversations: Literal["windows", "truncate", "drop"] = "windows"
+    """A conversation longer than an example: cut between turns into several, only its beginning used, or left out."""
     train_on_greeting: bool = False
     """Whether an assistant message before the first user message is a target or only context."""
     skip_faulty_rows: bool = True
     """Drop and count rows with faults; false stops at the first check instead."""
+    near_duplicates: Literal["keep", "drop"] = "keep"
+    """What happens to a conversation that is almost another one; kept, both are in the same split."""
+    personal_data: Literal["keep", "redact", "drop"] = "keep"
+    """What happens to e-mail addresses, phone numbers, postal addresses and keys: counted only, or masked, or the row
+    left out."""
+    strip_asides: bool = False
+    """Remove out-of-character asides such as `((brb))` and `OOC: ...` from messages."""
 
 
 class LoraSection(Section):
@@ -105,8 +119,14 @@ class BudgetSection(Section):
 
     max_minutes: Literal["unlimited"] | Annotated[float, Field(gt=0)] = "unlimited"
     """Training time to aim for; with `training.max_steps = "auto"` the run is shortened to it."""
-    electricity_usd_per_kwh: Annotated[float, Field(ge=0)] = 0.18
-    """Price of electricity (US residential forecast for 2026, EIA, 2025-12-23)."""
+    electricity_usd_per_kwh: Annotated[float, Field(ge=0)] = 0.1802
+    """Price of electricity in USD per kWh (US residential, forecast for 2026: EIA outlook of December 2025)."""
+    rent_usd_per_hour: Auto | Annotated[float, Field(ge=0)] = "auto"
+    """Price of renting the GPU; `auto` is the dated price of the planner's table, where it has one."""
+    card_usd: Auto | Annotated[float, Field(ge=0)] = "auto"
+    """Price of buying the GPU; `auto` is its price at launch, where the planner's table has one."""
+    resale_usd: Annotated[float, Field(ge=0)] = 0.0
+    """What the GPU can be sold for afterwards; 0 counts nothing, because nobody knows it beforehand."""
 
 
 class CharacterSection(Section):

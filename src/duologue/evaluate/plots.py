@@ -31,11 +31,19 @@ LARGEST_RATIO = 2.5  # bars of more than this many times the plan are cut
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One predicted value and what was measured, as texts and as a ratio."""
+    """One predicted value and what was measured, as texts and as a ratio.
+
+    Attributes:
+        label: What is measured, with its unit.
+        value: Both values as a text.
+        ratio: Measured over planned.
+        interval: The plan's own interval over the planned value; None when it gave none.
+    """
 
     label: str
     value: str
     ratio: float
+    interval: tuple[float, float] | None = None
 
 
 def draw_loss(steps: Sequence[StepRecord], held_out: Sequence[tuple[int, float]], *, width: PageWidth) -> str:
@@ -60,16 +68,24 @@ def draw_loss(steps: Sequence[StepRecord], held_out: Sequence[tuple[int, float]]
 
 
 def draw_bars(bars: Sequence[Bar], *, width: PageWidth) -> str:
-    """Return one bar per measure, its length the measured share of the plan, with a line where the plan stands."""
+    """Return one bar per measure, its length the measured share of the plan, with a line where the plan stands.
+
+    A bracket around that line shows the interval that the plan gave.
+    """
     row = 52
     figure, axes = _figure(width, height=row * len(bars), left=2, bottom=2, top=2)
-    right = max(1.3, min(LARGEST_RATIO, max(bar.ratio for bar in bars)) * 1.05)
+    ends = [end for bar in bars for end in (bar.ratio, bar.interval[1] if bar.interval else 1.0)]
+    right = max(1.3, min(LARGEST_RATIO, max(ends)) * 1.05)
     for at, bar in enumerate(bars):
         middle = row * at + 34
         shown = min(bar.ratio, LARGEST_RATIO)
         axes.barh(middle, right, height=16, color=_TRACK)
         axes.barh(middle, shown, height=16, color=_AMBER if shown == bar.ratio else _BLUE)
         axes.plot([1.0, 1.0], [middle - 11, middle + 11], color=_INK, linewidth=1.6)
+        if bar.interval is not None:
+            low, high = bar.interval[0], min(bar.interval[1], right)
+            below = middle + 14
+            axes.plot([low, low, high, high], [below - 3, below, below, below - 3], color=_INK, linewidth=1.0)
         _write(axes, (0, middle - 15), bar.label, colour=_INK)
         _write(axes, (right, middle - 15), bar.value, align="right")
     axes.set_xlim(0, right)

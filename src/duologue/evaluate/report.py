@@ -48,6 +48,7 @@ def write_report(
     account: Account,
     stats: DataStats,
     picture: Path | None,
+    learned: str = "",
 ) -> None:
     """Write the report of a run as one HTML file, whole or not at all.
 
@@ -59,10 +60,12 @@ def write_report(
         history: The steps of the run.
         validation_points: Step and held-out loss in nats per token, as measured during training.
         plan: What was predicted, and why.
-        plan_versus_actual: Predicted (`plan`) and measured (`actual`) value by name, units in the names.
+        plan_versus_actual: Predicted (`plan`) and measured (`actual`) value by name, units in the names; `low` and
+            `high` are the plan's interval.
         account: What happened to the data.
         stats: Token counts.
         picture: PNG of the character; None, a missing, foreign or very large file give a letter instead.
+        learned: What the next plan on this machine takes from this run, in words.
 
     Raises:
         EngineError: The file cannot be written.
@@ -72,7 +75,7 @@ def write_report(
     measured_gib = plan_versus_actual.get("memory_gib", {}).get("actual")
     sections = [
         loss_section(history, validation_points, evaluation),
-        plan_section(plan, plan_versus_actual),
+        plan_section(plan, plan_versus_actual, learned=learned),
         memory_section(plan, measured_gib=measured_gib),
         account_section(account, stats),
         replies_section(evaluation, name=name, initial=_initial(name, portrait)),

@@ -30,24 +30,37 @@ def loss_section(
     )
 
 
-def plan_section(plan: Plan, plan_versus_actual: Mapping[str, Mapping[str, float]]) -> str:
-    """Return what was predicted and what happened, as bars and as a table, and why each setting was chosen."""
+def plan_section(plan: Plan, plan_versus_actual: Mapping[str, Mapping[str, float]], *, learned: str = "") -> str:
+    """Return what was predicted and what happened, as bars and as a table, and why each setting was chosen.
+
+    Args:
+        plan: What was predicted.
+        plan_versus_actual: Predicted and measured value by name, with the plan's `low` and `high` where it gave them.
+        learned: What the next plan takes from this run, in words.
+    """
     rows, bars = [], []
     for name, pair in plan_versus_actual.items():
         planned, actual = pair["plan"], pair["actual"]
         ratio = actual / planned if planned else None
         label = measure_name(name)
-        rows.append((label, number(planned), number(actual), deviation(None if ratio is None else ratio - 1)))
+        interval = _interval_words(pair)
+        rows.append((label, number(planned), interval, number(actual), deviation(None if ratio is None else ratio - 1)))
         if ratio is not None:
-            bars.append(Bar(label, f"{number(actual)} of {number(planned)} planned", ratio))
+            given = (pair["low"] / planned, pair["high"] / planned) if interval else None
+            bars.append(Bar(label, f"{number(actual)} of {number(planned)} planned", ratio, given))
     body = f"<p>{escape(_forecast_words(plan))}</p>"
     if bars:
-        entries = [("amber", "measured"), ("ink", "the mark on each bar is the plan")]
+        mark = "the mark on each bar is the plan" + (
+            ", the bracket its interval" if any(b.interval for b in bars) else ""
+        )
+        entries = [("amber", "measured"), ("ink", mark)]
         if any(bar.ratio > LARGEST_RATIO for bar in bars):
             entries.append(("blue", f"cut off at {LARGEST_RATIO:g} times the plan"))
         body += _legend(entries)
         body += _drawing(lambda width: draw_bars(bars, width=width), label="Measured as a share of the plan")
-    body += _table(("measure", "plan", "measured", "deviation"), rows, numeric_from=1)
+    body += _table(("measure", "plan", "interval", "measured", "deviation"), rows, numeric_from=1)
+    if learned:
+        body += f"<p class='note'>{escape(learned)}</p>"
     reasons = [(reason.setting, reason.value, reason.why) for reason in plan.reasons]
     body += _details("Why these settings", _table(("setting", "value", "why"), reasons, numeric_from=None))
     assumed = "".join(f"<li>{escape(line)}</li>" for line in plan.assumptions)
@@ -138,6 +151,10 @@ def _loss_words(history: Sequence[StepRecord], points: Sequence[tuple[int, float
         if best_step < points[-1][0]:
             words.append(f"It then rose to {points[-1][1]:.3f}: the later steps did not help.")
     return " ".join(words)
+
+
+def _interval_words(pair: Mapping[str, float]) -> str:
+    return f"{number(pair['low'])} to {number(pair['high'])}" if "low" in pair and "high" in pair else ""
 
 
 def _forecast_words(plan: Plan) -> str:

@@ -7,15 +7,18 @@ from duologue.data import DataStats
 from duologue.engine import ModelFacts
 from duologue.plan.cost import CostPlan, plan_cost
 from duologue.plan.machine import Machine
-from duologue.plan.memory import MemoryPlan, plan_memory
+from duologue.plan.measured import plan_memory, plan_time
+from duologue.plan.memory import MemoryPlan
 from duologue.plan.resolve import Reason, ResolvedSettings, resolve
-from duologue.plan.time import TimePlan, plan_time
+from duologue.plan.time import TimePlan
+from duologue.plan.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What one config leads to on one machine."""
 
+    workload: Workload
     settings: ResolvedSettings
     reasons: tuple[Reason, ...]
     memory: MemoryPlan
@@ -35,9 +38,10 @@ def forecast(config: Config, stats: DataStats, facts: ModelFacts, *, machine: Ma
         config=config,
     )
     return Forecast(
+        workload=found.workload,
         settings=settings,
         reasons=found.reasons,
         memory=plan_memory(found.workload, machine),
         time=time,
-        cost=plan_cost(time.total_minutes, machine, usd_per_kwh=config.budget.electricity_usd_per_kwh),
+        cost=plan_cost(time.total_minutes, machine, config=config),
     )

@@ -1,10 +1,12 @@
 """The device a run is planned for: a GPU with its row of the table, or a CPU."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from duologue.engine import Gpu, Hardware
+from duologue.plan.calibration import Measured
 from duologue.plan.gpus import GpuFacts, facts_of, similar_to
 
+DISPLAY_GIB = 1.0  # a desktop on the same card: 0.5 to 1.5 GiB are usual
 _GFLOPS_PER_CORE = 40.0  # a cautious guess for a core with AVX2; 65 were measured on the reference CPU
 
 
@@ -20,6 +22,7 @@ class Machine:
         is_known_gpu: Whether those are its own and not a similar GPU's.
         cpu_gflops: Matrix speed of the CPU in 1e9 FLOP/s.
         is_cpu_measured: Whether that was measured on this machine.
+        measured: Earlier runs and a probe on this machine; None plans by the law alone.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Machine:
     is_known_gpu: bool
     cpu_gflops: float
     is_cpu_measured: bool
+    measured: Measured | None = None
 
     @property
     def has_bfloat16(self) -> bool:
@@ -66,3 +70,15 @@ def machine_of(hardware: Hardware) -> Machine:
         cpu_gflops=gflops,
         is_cpu_measured=hardware.cpu_gflops > 0,
     )
+
+
+def without_display(machine: Machine) -> Machine:
+    """Return the machine with less free memory when it is a consumer card of the table: it may drive a display too.
+
+    What a detected card has free is measured, its display included.
+    """
+    if machine.gpu is None or machine.gpu.driver_version:
+        return machine
+    if machine.gpu_facts is None or not machine.gpu_facts.is_half_rate:
+        return machine
+    return replace(machine, available_bytes=max(0, machine.available_bytes - int(DISPLAY_GIB * 2**30)))

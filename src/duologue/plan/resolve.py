@@ -7,8 +7,8 @@ from duologue.config import Config
 from duologue.data import DataStats
 from duologue.engine import LoraSettings, ModelFacts, Precision, Quantization
 from duologue.plan.machine import Machine
-from duologue.plan.memory import MemoryPlan, plan_memory
-from duologue.plan.time import seconds_per_step
+from duologue.plan.measured import plan_memory, seconds_per_step
+from duologue.plan.memory import MemoryPlan
 from duologue.plan.workload import Workload
 
 _GLOBAL_BATCH = 8

@@ -11,7 +11,7 @@ from duologue.config import Config
 from duologue.data import Account, DataStats, ExampleSets
 from duologue.engine import BaseModel, FitResult, LoraSettings, OnEvent, Trainer, TrainingJob
 from duologue.errors import ConfigError, EngineError
-from duologue.plan import Plan, plan_from_json
+from duologue.plan import CalibrationTarget, Plan, keep_run, plan_from_json
 from duologue.train.folder import Run, file_sha256, newest_unfinished
 from duologue.train.history import History, read_history
 from duologue.train.sinks import RunSinks
@@ -27,12 +27,15 @@ class TrainingResult:
     Attributes:
         run: Its folder.
         fit: What the engine measured.
-        plan_versus_actual: Predicted and measured value by name, units in the names.
+        plan_versus_actual: Predicted and measured value by name, units in the names; where the plan gave an interval,
+            its `low` and `high`.
+        learned: What the next plan on this machine takes from this run; empty when nothing is kept.
     """
 
     run: Run
     fit: FitResult
     plan_versus_actual: dict[str, dict[str, float]]
+    learned: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as JSON."""
@@ -47,6 +50,7 @@ class TrainingResult:
             "peak_memory_gib": self.fit.peak_memory_bytes / 2**30,
             "reload_max_difference": self.fit.reload_max_difference,
             "plan_versus_actual": self.plan_versus_actual,
+            "learned": self.learned,
         }
 
 
@@ -62,6 +66,7 @@ def run(
     trainer: Trainer,
     on_event: OnEvent,
     should_stop: threading.Event,
+    calibrates: CalibrationTarget | None = None,
 ) -> TrainingResult:
     """Train into a run folder; continues from the newest checkpoint when the folder holds one.
 
@@ -76,13 +81,14 @@ def run(
         trainer: The engine.
         on_event: Receives every event after it was written to the run folder.
         should_stop: When set, the run saves and ends with `InterruptedRun`.
+        calibrates: Where planned against measured is kept for the next plan; None keeps it in the run folder only.
 
     Raises:
         InterruptedRun: `should_stop` was set.
         EngineError: As `Trainer.fit` raises it; a full disk while writing the ledger.
     """
     _write_ledger(into, config, config_text=config_text, plan=plan, stats=stats, account=account)
-    job = _job(config, plan, into)
+    job = make_job(config, plan, into.folder)
     try:
         with RunSinks(into.folder, pass_on=on_event) as sinks:
             fit = trainer.fit(job, examples.train, examples.validation, on_event=sinks, should_stop=should_stop)
@@ -93,8 +99,11 @@ def run(
             action="Free some disk space, then go on with: duologue train FOLDER --resume",
         ) from error
     versus = _plan_versus_actual(plan, fit, read_history(into))
-    into.write("manifest.json", _manifest(job, fit, versus))
-    return TrainingResult(into, fit, versus)
+    learned = ""
+    if calibrates is not None:
+        learned = keep_run(calibrates, plan, versus, model=job.base.name, num_steps=fit.num_steps)
+    into.write("manifest.json", {**_manifest(job, fit, versus), "learned": learned})
+    return TrainingResult(into, fit, versus, learned)
 
 
 def load_resumable(folder: Path, config: Config, account: Account) -> tuple[Run, Plan]:
@@ -141,7 +150,8 @@ def _write_ledger(
     into.write("plan.json", plan.as_json())
 
 
-def _job(config: Config, plan: Plan, into: Run) -> TrainingJob:
+def make_job(config: Config, plan: Plan, run_folder: Path) -> TrainingJob:
+    """Return what the engine is asked to do; a probe asks for the same."""
     settings, training, lora = plan.settings, config.training, config.lora
     return TrainingJob(
         base=BaseModel(
@@ -171,17 +181,38 @@ def _job(config: Config, plan: Plan, into: Run) -> TrainingJob:
         save_every_steps=settings.save_every_steps,
         eval_every_steps=settings.eval_every_steps,
         num_checkpoints=training.num_checkpoints,
-        run_folder=into.folder,
+        run_folder=run_folder,
     )
 
 
 def _plan_versus_actual(plan: Plan, fit: FitResult, history: History) -> dict[str, dict[str, float]]:
+    """Planned and measured, with the plan's intervals; that of the minutes is the relative one of the whole run."""
     seconds = sum(record.seconds for record in history.steps)  # a resumed run took longer than its last process
     num_tokens = sum(record.num_tokens for record in history.steps)
+    time, memory = plan.time, plan.memory
+    low, high = (
+        end / time.total_minutes if time.total_minutes else 1.0 for end in (time.low_minutes, time.high_minutes)
+    )
+    offset = memory.device_gib - memory.allocated_gib  # the interval is the device's, the engine measures tensors
     return {
-        "tokens_per_second": {"plan": plan.time.tokens_per_second, "actual": num_tokens / seconds if seconds else 0.0},
-        "train_minutes": {"plan": plan.time.train_minutes, "actual": seconds / 60},
-        "memory_gib": {"plan": plan.memory.allocated_gib, "actual": fit.peak_memory_bytes / 2**30},
+        "tokens_per_second": {
+            "plan": time.tokens_per_second,
+            "actual": num_tokens / seconds if seconds else 0.0,
+            "low": time.tokens_per_second / high if high else time.tokens_per_second,
+            "high": time.tokens_per_second / low if low else time.tokens_per_second,
+        },
+        "train_minutes": {
+            "plan": time.train_minutes,
+            "actual": seconds / 60,
+            "low": low * time.train_minutes,
+            "high": high * time.train_minutes,
+        },
+        "memory_gib": {
+            "plan": memory.allocated_gib,
+            "actual": fit.peak_memory_bytes / 2**30,
+            "low": max(0.0, memory.low_gib - offset),
+            "high": max(memory.allocated_gib, memory.high_gib - offset),
+        },
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from duologue.cli import app
+from duologue.cli import make_app
 from duologue.config import json_schema, reference_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -87,7 +87,7 @@ def command_line() -> str:
 
 def commands() -> Iterator[tuple[str, Command, Context]]:
     """Yield (full name, command, its context) of every command, depth first."""
-    yield from _walk("duologue", get_command(app), None)
+    yield from _walk("duologue", get_command(make_app()), None)
 
 
 def _walk(name: str, command: Command, parent: Context | None) -> Iterator[tuple[str, Command, Context]]:

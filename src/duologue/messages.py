@@ -22,10 +22,12 @@ class Conversation:
     Attributes:
         messages: The messages in order; roles alternate between user and assistant after `data` has normalised them.
         source: `file:row`, with rows counted from 1.
+        untrained: Positions in `messages` of replies that are context only, because their file says so.
     """
 
     messages: tuple[Message, ...]
     source: str
+    untrained: frozenset[int] = frozenset()
 
     @property
     def num_turns(self) -> int:

@@ -31,7 +31,8 @@ def build(
         user_name: What `{{user}}` stands for.
         recalled: Memory lines, best first; none when training.
     """
-    resolved = [Message(m.role, character.resolve_macros(m.content, user_name=user_name)) for m in messages]
+    texts = [character.resolve_macros(message.content, user_name=user_name) for message in messages]
+    resolved = [m if m.content is text else Message(m.role, text) for m, text in zip(messages, texts, strict=True)]
     has_system = bool(resolved) and resolved[0].role == "system"
     head = resolved[:1] if has_system else [Message("system", system_text(character, user_name=user_name))]
     tail = resolved[1:] if has_system else resolved

@@ -7,7 +7,7 @@ import pytest
 from duologue.config import Config, make_config
 from duologue.errors import ConfigError
 
-UNITS = ("_tokens", "_steps", "_fraction", "_minutes", "_chars", "_usd_per_kwh", "_per_minute")
+UNITS = ("_tokens", "_steps", "_fraction", "_minutes", "_chars", "_usd_per_kwh", "_usd", "_per_minute")
 
 
 def config_with(section: str, **values: object) -> Config:

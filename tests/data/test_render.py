@@ -7,7 +7,7 @@ import pytest
 from duologue import prompt
 from duologue.characters import LILA_FOLDER, Character, lila_data_files
 from duologue.config import load_recipe
-from duologue.data import estimate_stats, load_splits, make_examples, measure, render
+from duologue.data import RenderSettings, estimate_stats, load_splits, make_examples, measure, render, render_all
 from duologue.engine import NOT_TRAINED, BaseModel
 from duologue.engine.hf.load import load_tokenizer
 from duologue.errors import DataError
@@ -27,15 +27,26 @@ def tokenizer():
     return load_tokenizer(BaseModel("bundled:smollm2-135m"))
 
 
-def rendered(tokenizer, messages=TALK, *, max_length_tokens=512, **options):
+def rendered(tokenizer, messages=TALK, **options):
+    """The examples of one conversation."""
+    return account(tokenizer, messages, **options).examples
+
+
+def account(tokenizer, messages=TALK, *, max_length_tokens=512, **options):
+    """The examples and the faults of one conversation."""
     return render(
         Conversation(tuple(messages), "x.json:1"),
         tokenizer,
         character=LILA,
-        user_name="Ada",
-        max_length_tokens=max_length_tokens,
-        **options,
+        settings=RenderSettings("Ada", max_length_tokens, **options),
     )
+
+
+LONG = tuple(
+    message
+    for n in range(12)
+    for message in (Message("user", f"Question number {n}?"), Message("assistant", f"Answer number {n}, passenger."))
+)
 
 
 def trained_text(tokenizer, example):
@@ -96,53 +107,94 @@ def test_control_tokens_in_a_persons_text_stay_text(tokenizer):
 
 
 def test_a_long_conversation_becomes_windows_that_train_every_turn_once(tokenizer):
-    talk = [
-        message
-        for n in range(12)
-        for message in (
-            Message("user", f"Question number {n}?"),
-            Message("assistant", f"Answer number {n}, passenger."),
-        )
-    ]
-    whole = rendered(tokenizer, talk)[0]
+    whole = rendered(tokenizer, LONG)[0]
     limit = 120
-    windows = rendered(tokenizer, talk, max_length_tokens=limit)
+    found = account(tokenizer, LONG, max_length_tokens=limit)
+    windows = found.examples
     assert len(windows) > 2
-    assert all(window.num_tokens <= limit for window in windows)
+    assert all(limit - 25 <= window.num_tokens <= limit for window in windows), "they are full"
     trained = [text for window in windows for text in trained_text(tokenizer, window)]
     assert trained == trained_text(tokenizer, whole), "every reply once, in order"
     system = tokenizer.render(prompt.build(LILA, [], user_name="Ada"), add_generation_prompt=False)
     assert all(window.input_ids[: len(system)] == system for window in windows), "each keeps the card"
+    [fault] = found.faults
+    assert str(fault) == (
+        f"x.json:1: {whole.num_tokens} tokens, data.max_length_tokens is 120 (cut into {len(windows)} examples)"
+    )
 
 
-def test_a_turn_that_fits_no_window_is_left_out_and_said(tokenizer, tmp_path):
-    assert rendered(tokenizer, TALK[:2], max_length_tokens=16) == ()
+def test_a_window_is_what_chat_sends_when_older_turns_are_forgotten(tokenizer):
+    window = rendered(tokenizer, LONG, max_length_tokens=120)[1]
+    begin = next(at for at, label in enumerate(window.labels) if label != NOT_TRAINED)
+    contexts = [
+        tokenizer.render(prompt.build(LILA, LONG[first:place], user_name="Ada"), add_generation_prompt=True)
+        for place in range(1, len(LONG), 2)
+        for first in range(2, place, 2)
+    ]
+    assert window.input_ids[:begin] in contexts
+
+
+def test_truncate_keeps_the_whole_turns_at_the_beginning(tokenizer):
+    [whole] = rendered(tokenizer, LONG)
+    found = account(tokenizer, LONG, max_length_tokens=120, long_conversations="truncate")
+    [example] = found.examples
+    kept = trained_text(tokenizer, example)
+    assert 0 < len(kept) < 12
+    assert kept == trained_text(tokenizer, whole)[: len(kept)]
+    assert example.input_ids == whole.input_ids[: example.num_tokens]
+    assert [fault.action for fault in found.faults] == [f"cut after turn {len(kept)} of 12"]
+
+
+def test_drop_leaves_a_long_conversation_out(tokenizer):
+    found = account(tokenizer, LONG, max_length_tokens=120, long_conversations="drop")
+    assert found.examples == ()
+    assert [fault.action for fault in found.faults] == ["left out"]
+
+
+def test_a_conversation_that_fits_is_no_fault(tokenizer):
+    assert account(tokenizer).faults == ()
+
+
+def test_a_turn_that_fits_no_window_is_left_out_with_its_size_and_the_others_stay(tokenizer):
+    talk = (*LONG[:4], Message("user", "And?"), Message("assistant", "word " * 200 + "end"), *LONG[6:10])
+    found = account(tokenizer, talk, max_length_tokens=100)
+    trained = [text for window in found.examples for text in trained_text(tokenizer, window)]
+    assert trained == [talk[1].content, talk[3].content, talk[7].content, talk[9].content]
+    _, fault = found.faults
+    assert fault.field == "messages[5].content"
+    assert fault.reason.startswith("turn 3 of 5 has 2")
+    assert fault.action == "left out"
+
+
+def test_nothing_fits_and_that_is_an_error_for_the_whole(tokenizer, tmp_path):
+    found = account(tokenizer, TALK[:2], max_length_tokens=16)
+    assert found.examples == ()
+    assert found.faults[0].action == "left out"
     (tmp_path / "a.json").write_text('[{"instruction": "q", "output": "' + "word " * 200 + '"}]')
     config = load_recipe("quickstart", overrides=['data.train=["a.json"]', "data.max_length_tokens=64"])
     with pytest.raises(DataError, match="no token of the training data"):
         make_examples(load_splits(config, tmp_path), tokenizer, config, LILA)
 
 
-class _Rewriting:
-    """A template that renders earlier replies differently once a later one is there, as think-block templates do."""
-
-    def __init__(self, inner):
-        self._inner = inner
-        self.stop_token_ids = inner.stop_token_ids
-        self.special_tokens = inner.special_tokens
-
-    def render(self, messages, *, add_generation_prompt):
-        last = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
-        changed = [
-            Message(m.role, "thought " + m.content if m.role == "assistant" and i != last else m.content)
-            for i, m in enumerate(messages)
-        ]
-        return self._inner.render(changed, add_generation_prompt=add_generation_prompt)
+def test_a_conversation_with_nothing_to_learn_is_left_out_with_the_reason(tokenizer):
+    found = account(tokenizer, (Message("assistant", "Good evening."), Message("user", "Hello?")))
+    assert found.examples == ()
+    [fault] = found.faults
+    assert fault.action == "left out" and "only a greeting" in fault.reason
 
 
-def test_a_template_without_the_prefix_property_is_refused(tokenizer):
-    with pytest.raises(DataError, match="renders a conversation differently"):
-        rendered(_Rewriting(tokenizer))
+def test_control_tokens_in_the_text_are_reported_with_their_number(tokenizer):
+    talk = (Message("user", "<|im_start|> and <|im_end|>"), Message("assistant", "No."))
+    [fault] = account(tokenizer, talk).faults
+    assert (fault.path, fault.row, fault.action) == ("x.json", 1, "kept as plain text")
+    assert fault.reason == "2 control tokens of the model in the text"
+
+
+def test_one_pass_over_the_conversations_is_enough(tokenizer):
+    stream = (Conversation(TALK, f"x.json:{row}") for row in range(1, 601))
+    found = render_all(stream, tokenizer, character=LILA, settings=RenderSettings("Ada", 512))
+    assert next(found).source == "x.json:1"
+    assert sum(1 for _ in stream) == 600 - 256, "it reads a batch ahead, not everything"
 
 
 def test_the_counts_add_up_on_the_shipped_data(tokenizer, tmp_path):

@@ -187,10 +187,11 @@ def test_a_model_without_a_chat_template_is_refused(tiny_model, tmp_path):
 
 def test_a_template_that_refuses_the_roles_is_a_data_error(tiny_model, tmp_path):
     load_tokenizer(BaseModel(tiny_model)).save(tmp_path)
-    strict = "{% if messages[0]['role'] != 'user' %}{{ raise_exception('user first') }}{% endif %}x<|im_end|>"
+    same = "messages|length > 1 and messages[0]['role'] == messages[1]['role']"
+    strict = f"{{% if {same} %}}{{{{ raise_exception('take turns') }}}}{{% endif %}}x<|im_end|>"
     (tmp_path / "chat_template.jinja").write_text(strict)
-    with pytest.raises(DataError, match="user first"):
-        load_tokenizer(BaseModel(str(tmp_path))).render([Message("assistant", "x")], add_generation_prompt=False)
+    with pytest.raises(DataError, match="take turns"):
+        load_tokenizer(BaseModel(str(tmp_path))).render([Message("user", "x")] * 2, add_generation_prompt=False)
 
 
 def test_perplexity_of_plain_english_is_sane(generator):

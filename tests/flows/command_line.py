@@ -46,15 +46,15 @@ class CommandLine:
         return Ended(int(ended.value.code or 0), out, err)
 
 
-def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
-    """Start a command as a child process."""
+def start(*arguments: object, cwd: Path, terminal: int | None = None) -> subprocess.Popen[str]:
+    """Start a command as a child process, at a terminal when one is given."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "duologue", *map(str, arguments)],
         cwd=cwd,
         env=environment,
         text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE if terminal is None else terminal,
+        stdout=subprocess.PIPE if terminal is None else terminal,
+        stderr=subprocess.PIPE if terminal is None else subprocess.DEVNULL,
     )

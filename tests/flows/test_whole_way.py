@@ -79,18 +79,6 @@ def test_new_makes_a_folder_that_plans_and_checks(duologue, tmp_path, monkeypatc
     assert again.exit_code == 2 and "exists already" in again.err
 
 
-def test_data_check_gives_the_account_and_exits_with_3_when_a_row_was_dropped(duologue, tmp_path):
-    good = duologue("data", "check", *lila_data_files(), "--json")
-    assert good.exit_code == 0
-    assert good.json["num_turns"] >= 600
-    assert [file["format"] for file in good.json["files"]] == ["messages", "sharegpt", "alpaca"]
-    bad = tmp_path / "bad.json"
-    bad.write_text('[{"instruction": "q", "output": "a"}, {"nothing": 1}]')
-    ended = duologue("data", "check", bad)
-    assert ended.exit_code == 3 and "bad.json:2" in ended.out and "unknown format" in ended.out
-    assert duologue("data", "check", bad, "--lenient").exit_code == 0
-
-
 def test_the_original_recipes_are_planned_for_named_cards(duologue):
     verdicts = {
         (recipe, card): duologue("plan", "--recipe", recipe, "--gpu", card, "--json").json["verdict"]
@@ -106,7 +94,7 @@ def test_doctor_tells_machine_and_recipes(duologue):
     ended = duologue("doctor", "--json")
     assert ended.exit_code == 0, ended.err
     assert ended.json["hardware"]["num_cores"] >= 1
-    assert set(ended.json["recipes"]) == {"quickstart", "original", "optimized"}
+    assert {"quickstart", "original", "optimized", "best-24gb"} <= set(ended.json["recipes"])
     assert ended.json["versions"]["torch"].startswith("2.13.0")
 
 

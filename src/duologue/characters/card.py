@@ -55,6 +55,8 @@ class Character:
 
     def resolve_macros(self, text: str, *, user_name: str) -> str:
         """Return `text` with the name macros of the card specifications replaced."""
+        if "{" not in text and "<" not in text:
+            return text  # most messages have no macro, and this is called for every one of them
         # A function, not a string: names are data, so a backslash or \1 in them must not be read as a pattern.
         text = _CHAR_MACRO.sub(lambda _: self.display_name, text)
         return _USER_MACRO.sub(lambda _: user_name, text)

@@ -3,32 +3,53 @@
 import contextlib
 import json
 import sys
+from importlib import import_module
 
 import typer
 
-from duologue.cli import card, data, demo, doctor, evaluate, export, memory, new, plan, talk, train
 from duologue.errors import DuologueError, InterruptedRun
 
-app = typer.Typer(
-    name="duologue",
-    help="Fine-tune a chat model on your own conversations and talk to the character.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("demo")(demo.demo)
-app.command("new")(new.new)
-app.command("doctor")(doctor.doctor)
-app.command("plan")(plan.plan)
-app.add_typer(data.app, name="data")
-app.command("train")(train.train)
-app.command("eval")(evaluate.evaluate)
-app.command("chat")(talk.chat)
-app.command("serve")(talk.serve)
-app.add_typer(memory.app, name="memory")
-app.add_typer(card.app, name="card")
-app.add_typer(export.app, name="export")
+# Where each command is. Only the one that was asked for is imported: `duologue plan` is there before a model library
+# could even be found on the disk. A name without a function is a group of commands, its module's `app`.
+_COMMANDS = {
+    "demo": ("demo", "demo"),
+    "new": ("new", "new"),
+    "doctor": ("doctor", "doctor"),
+    "plan": ("plan", "plan"),
+    "data": ("data_look", ""),
+    "train": ("train", "train"),
+    "eval": ("evaluate", "evaluate"),
+    "chat": ("talk", "chat"),
+    "serve": ("talk", "serve"),
+    "memory": ("memory", ""),
+    "card": ("card", ""),
+    "export": ("export", ""),
+}
+
+
+def make_app(command: str = "") -> typer.Typer:
+    """Return the command line: with all commands, or quicker with the only one that is needed.
+
+    Args:
+        command: Name of the one command to import; all of them when it is empty or not a command's name.
+    """
+    app = typer.Typer(
+        name="duologue",
+        help="Fine-tune a chat model on your own conversations and talk to the character.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback(help=app.info.help)(_nothing)  # keeps a single command a command with a name
+    for name in (command,) if command in _COMMANDS else _COMMANDS:
+        module_name, function = _COMMANDS[name]
+        module = import_module(f"duologue.cli.{module_name}")
+        if function:
+            app.command(name)(getattr(module, function))
+        else:
+            app.add_typer(module.app, name=name)
+    return app
 
 
 def main() -> None:
@@ -38,6 +59,7 @@ def main() -> None:
     if is_debug:
         arguments.remove("--debug")
     try:
+        app = make_app(arguments[0] if arguments else "")
         sys.exit(app(args=arguments, standalone_mode=False) or 0)
     except typer.exceptions.TyperException as error:
         if error.format_message().startswith("Usage:"):  # a group without its command: the list is the answer
@@ -60,6 +82,10 @@ def main() -> None:
             raise
         text = f"unexpected {type(error).__name__}: {error}. Run again with --debug to see where, and please report it."
         _end({"error": {"kind": "bug", "message": text, "exit_code": 1}}, 1, is_json=is_json)
+
+
+def _nothing() -> None:
+    """The whole program takes no options of its own."""
 
 
 def _end(document: dict[str, dict[str, object]], exit_code: int, *, is_json: bool) -> None:

@@ -1,7 +1,9 @@
 """`duologue new`: a character's folder."""
 
+import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,30 +17,59 @@ from duologue.errors import ConfigError
 
 def new(
     name: Annotated[str, typer.Argument(help="Name of the folder to make.")],
+    *,
     recipe: Annotated[str, typer.Option(help="Recipe to start from.")] = "quickstart",
     data: Annotated[list[Path] | None, typer.Option(help="Files with conversations; copied into data/.")] = None,
+    user_names: Annotated[
+        list[str] | None, typer.Option("--me", metavar="NAME", help="Who is the user in a chat export.")
+    ] = None,
+    character_names: Annotated[
+        list[str] | None, typer.Option("--as", metavar="NAME", help="Who is the character in a chat export.")
+    ] = None,
     card: Annotated[Path | None, typer.Option(help="Character card (PNG or JSON); copied.")] = None,
     is_json: JsonFlag = False,
 ) -> None:
     """Make a character's folder: duologue.toml, card and data."""
     out = Output(is_json=is_json)
-    folder = make_folder(Path(name), recipe=recipe, data=tuple(data or ()), card=card)
+    folder = make_folder(
+        Path(name),
+        recipe=recipe,
+        data=tuple(data or ()),
+        card=card,
+        user_names=tuple(user_names or ()),
+        character_names=tuple(character_names or ()),
+    )
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     out.say(f"made {folder}: {', '.join(files)}")
     out.say(f"next: duologue train {folder}" if data else f"next: put conversations into {folder / 'data'}")
     out.result({"folder": str(folder), "files": files})
 
 
-def make_folder(folder: Path, *, recipe: str, data: tuple[Path, ...], card: Path | None) -> Path:
+def make_folder(
+    folder: Path,
+    *,
+    recipe: str,
+    data: tuple[Path, ...],
+    card: Path | None,
+    user_names: tuple[str, ...] = (),
+    character_names: tuple[str, ...] = (),
+) -> Path:
     """Make a character's folder; it appears whole or not at all.
 
+    Args:
+        folder: Where.
+        recipe: Name of the recipe that becomes duologue.toml.
+        data: Files to copy; `data.train` names them.
+        card: Character card to copy.
+        user_names: Who is the user in a chat export.
+        character_names: Who is the character in a chat export.
+
     Raises:
-        ConfigError: The folder exists already, or the card is none.
-        DataError: A data file cannot be read.
+        ConfigError: The folder exists already, the card is none, or a file cannot be copied.
     """
     if folder.exists():
         raise ConfigError("this folder exists already", where=str(folder), action="Choose another name.")
-    text = recipe_text(recipe)
+    text = _with_data(recipe_text(recipe), data, user_names=user_names, character_names=character_names)
     partial = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -57,6 +88,36 @@ def make_folder(folder: Path, *, recipe: str, data: tuple[Path, ...], card: Path
         where = str(error.filename or folder)
         raise ConfigError(f"the folder cannot be made ({error.strerror})", where=where) from error
     return folder
+
+
+def _with_data(
+    text: str, files: tuple[Path, ...], *, user_names: tuple[str, ...], character_names: tuple[str, ...]
+) -> str:
+    """Return the config with the files it trains on and who is who in them."""
+    names = [file.name for file in files]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice:
+        raise ConfigError(f"two data files are named '{twice}'", action="Rename one of them.")
+    lines = []
+    if any(not name.endswith(".json") for name in names):  # every recipe names data/*.json
+        text = re.sub(r"^train = .*\n", "", text, count=1, flags=re.MULTILINE)
+        lines.append(f"train = {_toml([f'data/{_literal(name)}' for name in names])}")
+    if user_names:
+        lines.append(f"user_names = {_toml(user_names)}")
+    if character_names:
+        lines.append(f"character_names = {_toml(character_names)}")
+    added = "".join(f"{line}\n" for line in lines)
+    return re.sub(r"^\[data\]\n", lambda found: found[0] + added, text, count=1, flags=re.MULTILINE)
+
+
+def _literal(name: str) -> str:
+    """Return a file name as a pattern that matches only itself."""
+    return re.sub(r"[*?\[]", lambda sign: f"[{sign[0]}]", name)
+
+
+def _toml(texts: Sequence[str]) -> str:
+    """Return a TOML list of texts. A JSON string is a TOML string, but for DEL, which JSON leaves as it is."""
+    return json.dumps(list(texts), ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def _with_card(text: str, file: str) -> str:

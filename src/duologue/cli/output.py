@@ -26,11 +26,15 @@ class Output:
         """Print for people. Square brackets in a text stay as they are: file names and replies have them too."""
         self.console.print(text, markup=False, style=style)
 
+    def say_to_paste(self, text: str, *, style: str | None = None) -> None:
+        """Print a command for people to copy: one line, however long it is."""
+        self.console.print(text, markup=False, style=style, soft_wrap=True)
+
     def title(self, text: str) -> None:
         """Print a heading."""
         self.say(f"\n{text}", style="bold")
 
-    def result(self, document: dict[str, Any]) -> None:
+    def result(self, document: dict[str, Any] | list[dict[str, Any]]) -> None:
         """Print the JSON document; does nothing without `--json`."""
         if self.is_json:
             sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False, default=str) + "\n")

@@ -67,6 +67,9 @@ class _TerminalSink:
         elif event.name == "evaluating":
             which, done, total = event.values["which"], int(event.values["done"]), int(event.values["total"])
             self._draw(f"measuring the {which} model", done, total, "")
+        elif event.name == "preparing":
+            done, total = int(event.values["done"]), int(event.values["total"])
+            self._draw(str(event.values["what"]), done, total, _time_to_go(event))
         elif text := _sentence(event):
             self._progress.console.print(text)
 
@@ -89,8 +92,20 @@ class _LineSink:
             if is_edge or time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
                 self._last_line = time.monotonic()
                 self._console.print(f"step {event.step}/{event.values['max_steps']} {text}", soft_wrap=True)
+        elif event.name == "preparing":
+            is_long = float(event.values["seconds"]) > _LINE_EVERY_SECONDS
+            if is_long and time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
+                self._last_line = time.monotonic()
+                share = int(event.values["done"]) / max(1, int(event.values["total"]))
+                self._console.print(f"{event.values['what']}: {share:.0%}, {_time_to_go(event)}", soft_wrap=True)
         elif text := _sentence(event):
             self._console.print(text, soft_wrap=True)
+
+
+def _time_to_go(event: Event) -> str:
+    """Return how long the work takes if it goes on as it went so far."""
+    done, total, seconds = int(event.values["done"]), int(event.values["total"]), float(event.values["seconds"])
+    return f"{_clock(seconds / done * (total - done))} to go" if done and seconds > 1 else ""
 
 
 def _step_text(event: Event, rate: _Rate) -> str:

@@ -11,16 +11,19 @@ from typing import Any
 
 from duologue.characters import Character
 from duologue.chat import load_folder_character
+from duologue.cli.calibration import calibration_target, measured_here
 from duologue.cli.output import Output
 from duologue.cli.progress import show_progress
-from duologue.cli.show import show_account, show_plan
+from duologue.cli.show import show_account
+from duologue.cli.show_plan import show_plan
 from duologue.config import Config, load_config
-from duologue.data import Account, DataStats, ExampleSets, load_splits, make_examples, measure
+from duologue.data import Account, DataStats, ExampleSets, prepare_examples, resolve_files
 from duologue.engine import (
     Adapter,
     BaseModel,
     EngineName,
     Hardware,
+    Probe,
     Trainer,
     detect_hardware,
     open_generator,
@@ -76,18 +79,19 @@ def prepare(folder: Path, overrides: list[str] | None, *, engine: EngineName = "
     """
     config = open_folder(folder, overrides)
     character = load_folder_character(folder, config)
-    splits = load_splits(config, folder)
+    resolve_files(config.data.train, folder)  # a missing file is said before a model library is loaded
     trainer = open_trainer(engine)
     tokenizer = trainer.tokenizer(BaseModel(config.model.base))
-    examples = make_examples(splits, tokenizer, config, character)
+    with show_progress(Output(is_json=True)) as on_event:
+        examples = prepare_examples(config, folder, tokenizer=tokenizer, character=character, on_event=on_event)
     return Prepared(
         folder=folder,
         config=config,
         config_text=(folder / CONFIG_NAME).read_text(encoding="utf-8"),
         character=character,
-        account=splits.account,
+        account=examples.account,
         examples=examples,
-        stats=measure(examples.train, examples.validation),
+        stats=examples.stats,
         hardware=detect_hardware(folder, measure_cpu=True),
         trainer=trainer,
     )
@@ -111,11 +115,12 @@ def trained_adapter(folder: Path) -> Adapter:
     return adapter
 
 
-def plan_of(prepared: Prepared) -> Plan:
-    """Return the plan for the machine at hand."""
+def plan_of(prepared: Prepared, *, probe: Probe | None = None) -> Plan:
+    """Return the plan for the machine at hand, from what was measured on it before and, if there is one, a probe."""
     base = BaseModel(prepared.config.model.base)
     facts = known_facts(base.name) or prepared.trainer.facts(base)
-    return make_plan(prepared.config, prepared.stats, facts, prepared.hardware)
+    measured = measured_here(probe)
+    return make_plan(prepared.config, prepared.stats, facts, prepared.hardware, measured=measured)
 
 
 def train_run(prepared: Prepared, out: Output, *, is_resumed: bool) -> tuple[Plan, TrainingResult]:
@@ -130,7 +135,7 @@ def train_run(prepared: Prepared, out: Output, *, is_resumed: bool) -> tuple[Pla
         else:
             into, plan = None, plan_of(prepared)
         out.title("The data")
-        show_account(out, prepared.account, prepared.stats, prepared.examples.faults)
+        show_account(out, prepared.account, prepared.stats)
         out.title("The plan")
         show_plan(out, plan)
         into = into or new_run(prepared.folder, today=date.today())
@@ -148,6 +153,7 @@ def train_run(prepared: Prepared, out: Output, *, is_resumed: bool) -> tuple[Pla
                 trainer=prepared.trainer,
                 on_event=on_event,
                 should_stop=should_stop,
+                calibrates=calibration_target(),
             )
     return plan, result
 

@@ -1,11 +1,12 @@
-"""Token counts without a tokenizer, for a plan that must not load a model library."""
+"""Token counts without a tokenizer: for a plan, which must not load a model library, and a check without the model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from duologue import prompt
 from duologue.characters import Character
 from duologue.config import Config
-from duologue.data.account import DataStats
+from duologue.data.account import Account, DataStats, TokenCounts
 from duologue.data.load import Splits
 from duologue.messages import Conversation
 
@@ -19,11 +20,12 @@ def estimate_stats(splits: Splits, config: Config, character: Character) -> Data
     """Return token counts estimated from text lengths; long conversations count as the examples they are cut into."""
     trained = 0
     lengths: list[int] = []
-    for conversation in splits.train:
+    limit = config.data.max_length_tokens
+    for place, conversation in enumerate(splits.train):
         tokens, own = _estimate(conversation, config, character)
-        trained += own
-        limit = config.data.max_length_tokens
-        lengths += [limit] * (tokens // limit) + ([tokens % limit] if tokens % limit else [])
+        times = splits.times[place]
+        trained += times * own
+        lengths += ([limit] * (tokens // limit) + ([tokens % limit] if tokens % limit else [])) * times
     validation = [_estimate(conversation, config, character)[0] for conversation in splits.validation]
     lengths.sort()
     return DataStats(
@@ -32,9 +34,21 @@ def estimate_stats(splits: Splits, config: Config, character: Character) -> Data
         num_tokens=sum(lengths),
         num_trained_tokens=trained,
         num_validation_tokens=sum(validation),
-        max_tokens=lengths[-1],
+        max_tokens=lengths[-1] if lengths else 0,
         lengths=tuple(lengths),
     )
+
+
+def estimate_tokens(splits: Splits, config: Config, character: Character) -> Account:
+    """Return the account of the splits with token counts estimated from text lengths."""
+    total, trained = 0, 0
+    for conversations in (splits.train, splits.validation):
+        for conversation in conversations:
+            tokens, own = _estimate(conversation, config, character)
+            total += tokens
+            trained += own
+    tokens_of = TokenCounts(trained, total - trained, are_estimated=total > 0, tokenizer=config.model.base)
+    return replace(splits.account, tokens=tokens_of)
 
 
 def _estimate(conversation: Conversation, config: Config, character: Character) -> tuple[int, int]:

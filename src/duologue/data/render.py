@@ -1,171 +1,201 @@
 """Conversations to examples: token ids by the model's own chat template, labels on what the character says.
 
-Targets are the assistant's tokens and the end-of-turn token after them. Where a reply begins is found by rendering
-the conversation up to it with the generation prompt: those ids must be a prefix of the whole conversation's ids, so a
-reply is trained behind exactly the ids that chat sends (`Tokenizer.render(..., add_generation_prompt=True)`).
+Targets are the assistant's tokens and the end-of-turn token after them. A reply is trained behind exactly the ids that
+chat sends for it (`Tokenizer.render(..., add_generation_prompt=True)`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from duologue import prompt
 from duologue.characters import Character
-from duologue.config import Config
 from duologue.data.account import Fault
-from duologue.data.load import Splits
-from duologue.engine import NOT_TRAINED, Example, Tokenizer
+from duologue.data.cut import Cut, LongConversations, cut
+from duologue.data.label import Labelled, Labeller, Piece, Script
+from duologue.engine import Example, TextTokenizer, count_neutralised, neutralise
 from duologue.errors import DataError
 from duologue.messages import Conversation, Message
 
-NOTHING_FITS = "no turn fits data.max_length_tokens, or there is only a greeting"
+_BATCH_CONVERSATIONS = 256  # encoded together
+NOTHING_TO_LEARN = "no reply to learn: there is only a greeting, or its replies are marked as context"
+ONLY_AS_LAST = "cannot be learned where something follows them, by the model's chat template"
 
 
 @dataclass(frozen=True, slots=True)
-class ExampleSets:
-    """Tokenized splits.
+class RenderSettings:
+    """How conversations become examples.
 
     Attributes:
-        train: Examples to learn from.
-        validation: Held-out examples.
-        faults: Turns that could not be used, and conversations that were cut into several examples.
+        user_name: What `{{user}}` stands for.
+        max_length_tokens: Longest example.
+        long_conversations: What happens to a longer conversation: cut between turns into several examples, only its
+            beginning used, or left out.
+        train_on_greeting: Whether a reply before the first user message is a target.
     """
 
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
+    user_name: str
+    max_length_tokens: int
+    long_conversations: LongConversations = "windows"
+    train_on_greeting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What one conversation became.
+
+    Attributes:
+        source: `file:row` of the conversation.
+        examples: Its examples; none when nothing of it can be trained.
+        faults: What was cut, folded, left out or noticed.
+    """
+
+    source: str
+    examples: tuple[Example, ...]
     faults: tuple[Fault, ...]
 
 
-def make_examples(splits: Splits, tokenizer: Tokenizer, config: Config, character: Character) -> ExampleSets:
-    """Return the tokenized splits.
-
-    Raises:
-        DataError: The chat template cannot be masked, or no token of the training split is a target.
-    """
-    faults: list[Fault] = []
-
-    def rendered(conversations: Sequence[Conversation]) -> tuple[Example, ...]:
-        examples: list[Example] = []
-        for conversation in conversations:
-            parts = render(
-                conversation,
-                tokenizer,
-                character=character,
-                user_name=config.character.user_name,
-                max_length_tokens=config.data.max_length_tokens,
-                train_on_greeting=config.data.train_on_greeting,
-            )
-            examples += parts
-            faults.extend(_notes(conversation, parts))
-        return tuple(examples)
-
-    train = rendered(splits.train)
-    if not any(example.num_trained_tokens for example in train):
-        raise DataError(
-            "no token of the training data would be trained",
-            needed="assistant messages that fit data.max_length_tokens",
-            action="Run: duologue data check FILE, or raise data.max_length_tokens.",
-        )
-    return ExampleSets(train, rendered(splits.validation), tuple(faults))
-
-
 def render(
-    conversation: Conversation,
-    tokenizer: Tokenizer,
-    *,
-    character: Character,
-    user_name: str,
-    max_length_tokens: int,
-    train_on_greeting: bool = False,
-) -> tuple[Example, ...]:
-    """Return the examples of one conversation: one, or several when it is longer than `max_length_tokens`.
-
-    A long conversation is cut between turns. Every part keeps the system message; every part but the first repeats
-    the last turn of the part before it as context. No turn is trained twice. A turn that does not fit on its own is
-    left out.
+    conversation: Conversation, tokenizer: TextTokenizer, *, character: Character, settings: RenderSettings
+) -> Rendered:
+    """Return the examples of one conversation.
 
     Raises:
-        DataError: The template refuses the roles or lacks the prefix property.
+        DataError: The chat template cannot be labelled.
     """
-    messages = prompt.build(character, conversation.messages, user_name=user_name)
-    head, turns = messages[:1], _turns(messages[1:])
-    labeller = _Labeller(tokenizer, train_on_greeting, conversation.source)
-    whole = labeller.example(messages, first_trained=1)
-    if whole.num_tokens <= max_length_tokens:
-        return (whole,) if whole.num_trained_tokens else ()
-    examples: list[Example] = []
-    start = 0
-    while start < len(turns):
-        part, end = None, start
-        for context in (turns[start - 1], []) if start else ([],):
-            before = [*head, *context]
-            for stop in range(start + 1, len(turns) + 1):
-                spoken = [message for turn in turns[start:stop] for message in turn]
-                longer = labeller.example([*before, *spoken], first_trained=len(before))
-                if longer.num_tokens > max_length_tokens:
-                    break
-                part, end = longer, stop
-            if part is not None:
-                break
-        if part is not None and part.num_trained_tokens:
-            examples.append(part)
-        start = max(end, start + 1)
-    return tuple(examples)
+    [rendered] = render_all([conversation], tokenizer, character=character, settings=settings)
+    return rendered
 
 
-def _turns(messages: Sequence[Message]) -> list[list[Message]]:
-    """Group messages into turns: each ends with an assistant message."""
-    turns: list[list[Message]] = [[]]
-    for message in messages:
-        turns[-1].append(message)
-        if message.role == "assistant":
-            turns.append([])
-    return turns[:-1]
+def render_all(
+    conversations: Iterable[Conversation], tokenizer: TextTokenizer, *, character: Character, settings: RenderSettings
+) -> Iterator[Rendered]:
+    """Yield what each conversation becomes, in order.
+
+    A conversation of at most `settings.max_length_tokens` is one example. Nothing is ever cut inside a message, so
+    every trained reply has its end-of-turn token. The first conversation also carries what was noticed about the
+    template, as faults of the whole file (row 0).
+
+    Raises:
+        DataError: The chat template cannot be labelled.
+    """
+    renderer = _Renderer(tokenizer, character, settings)
+    notes = renderer.template_notes()
+    stream = iter(conversations)
+    while batch := list(islice(stream, _BATCH_CONVERSATIONS)):
+        for rendered in renderer.render_batch(batch):
+            if notes:
+                path = rendered.source.rpartition(":")[0]
+                faults = (*(Fault(path, 0, "", reason, action) for reason, action in notes), *rendered.faults)
+                rendered, notes = Rendered(rendered.source, rendered.examples, faults), ()  # noqa: PLW2901
+            yield rendered
 
 
 @dataclass(frozen=True, slots=True)
-class _Labeller:
-    tokenizer: Tokenizer
-    train_on_greeting: bool
+class _Prepared:
+    """A conversation ready to be labelled: its messages, how many were put in front, and what was noticed so far."""
+
     source: str
-
-    def example(self, messages: Sequence[Message], *, first_trained: int) -> Example:
-        """Render `messages`; assistant messages from index `first_trained` on are targets."""
-        ids = self.tokenizer.render(messages, add_generation_prompt=False)
-        labels = [NOT_TRAINED] * len(ids)
-        for index in range(first_trained, len(messages)):
-            if messages[index].role != "assistant":
-                continue
-            is_greeting = all(message.role != "user" for message in messages[:index])
-            if is_greeting and not self.train_on_greeting:
-                continue
-            begin, end = self._span(ids, messages[:index])
-            labels[begin:end] = ids[begin:end]
-        return Example(ids, tuple(labels), self.source)
-
-    def _span(self, ids: tuple[int, ...], before: Sequence[Message]) -> tuple[int, int]:
-        """Return where the reply after `before` begins and where its end-of-turn token ends."""
-        prefix = self.tokenizer.render(before, add_generation_prompt=True)
-        if ids[: len(prefix)] != prefix:
-            raise DataError(
-                "the model's chat template renders a conversation differently once a reply is added, so what the "
-                "character says cannot be told from its context",
-                where=self.source,
-                action="Use a base model whose template appends replies unchanged.",
-            )
-        stops = self.tokenizer.stop_token_ids
-        stop = next((at for at in range(len(prefix), len(ids)) if ids[at] in stops), None)
-        if stop is None:
-            raise DataError(
-                "the model's chat template puts no end-of-turn token after a reply, so the character would never stop",
-                where=self.source,
-            )
-        return len(prefix), stop + 1
+    script: Script
+    num_added: int
+    notes: tuple[tuple[str, str], ...]
 
 
-def _notes(conversation: Conversation, parts: tuple[Example, ...]) -> list[Fault]:
-    path, _, row = conversation.source.rpartition(":")
-    if not parts:
-        return [Fault(path, int(row), "", NOTHING_FITS, "left out")]
-    if len(parts) > 1:
-        return [Fault(path, int(row), "", "longer than data.max_length_tokens", f"cut into {len(parts)} examples")]
-    return []
+class _Renderer:
+    """What every conversation of one call is rendered with."""
+
+    def __init__(self, tokenizer: TextTokenizer, character: Character, settings: RenderSettings) -> None:
+        self._labeller = Labeller(tokenizer, whole_tokens=settings.max_length_tokens)
+        self._special_tokens = tokenizer.special_tokens
+        self._traits = tokenizer.traits
+        self._character = character
+        self._settings = settings
+
+    def template_notes(self) -> tuple[tuple[str, str], ...]:
+        """Return what the template does not carry and what is done about it, in training and in chat alike."""
+        notes = []
+        if not self._traits.carries_system:
+            notes.append(("the chat template has no place for a system message", "folded into the first user message"))
+        if self._traits.reply_primer:
+            notes.append(("the chat template knows thoughts", "an empty thought put before every reply"))
+        return tuple(notes)
+
+    def render_batch(self, conversations: Sequence[Conversation]) -> Iterator[Rendered]:
+        """Yield what each conversation becomes."""
+        prepared = [self._prepare(conversation) for conversation in conversations]
+        try:
+            labelled: Iterable[Labelled | DataError] = self._labeller.label([item.script for item in prepared])
+        except DataError:  # one of them is refused; find out which
+            labelled = map(self._label_one, prepared)
+        for item, found in zip(prepared, labelled, strict=True):
+            yield self._finish(item, found)
+
+    def _prepare(self, conversation: Conversation) -> _Prepared:
+        built = prompt.build(self._character, conversation.messages, user_name=self._settings.user_name)
+        num_added = len(built) - len(conversation.messages)
+        messages: list[Message] = []
+        num_neutralised = 0
+        for place, message in enumerate(built):
+            text = neutralise(message.content, self._special_tokens)
+            messages.append(message if text is message.content else Message(message.role, text))
+            if place >= num_added:
+                num_neutralised += count_neutralised(message.content, text)
+        notes: list[tuple[str, str]] = []
+        if num_neutralised:
+            notes.append((f"{num_neutralised} control tokens of the model in the text", "kept as plain text"))
+        num_late = sum(message.role == "system" for message in messages[1:])
+        if num_late and not self._traits.carries_late_system:
+            notes.append((f"{num_late} system messages in the middle", "folded into user messages"))
+        if self._needs_opening(messages):
+            notes.append(("it begins with a reply, which the chat template refuses", "an opening line put before it"))
+        trained = _replies(messages, self._settings.train_on_greeting)
+        trained -= {place + num_added for place in conversation.untrained}
+        return _Prepared(conversation.source, Script(tuple(messages), frozenset(trained)), num_added, tuple(notes))
+
+    def _needs_opening(self, messages: Sequence[Message]) -> bool:
+        first = next((message.role for message in messages if message.role != "system"), "user")
+        has_user = not self._traits.carries_system and messages[0].role == "system"  # the system text becomes one
+        return first == "assistant" and not self._traits.carries_greeting and not has_user
+
+    def _label_one(self, item: _Prepared) -> Labelled | DataError:
+        try:
+            return self._labeller.label([item.script])[0]
+        except DataError as error:
+            return error
+
+    def _finish(self, item: _Prepared, found: Labelled | DataError) -> Rendered:
+        path, _, row = item.source.rpartition(":")
+
+        def fault(reason: str, action: str, field: str = "") -> Fault:
+            return Fault(path, int(row), field, reason, action)
+
+        faults = [fault(*note) for note in item.notes]
+        if isinstance(found, DataError):
+            return Rendered(item.source, (), (*faults, fault(found.found, "left out")))
+        if not item.script.trained:
+            return Rendered(item.source, (), (*faults, fault(NOTHING_TO_LEARN, "left out")))
+        pieces: Sequence[Piece] = [found.whole, *found.apart]
+        if len(found.whole.ids) > self._settings.max_length_tokens:
+            try:
+                parts = self._cut(item.script, found)
+            except DataError as error:
+                return Rendered(item.source, (), (*faults, fault(error.found, "left out")))
+            pieces = parts.pieces
+            for note in parts.notes:
+                field = "" if note.place is None else f"messages[{note.place - item.num_added}].content"
+                faults.append(fault(note.reason, note.action, field))
+        elif found.apart:
+            faults.append(fault(f"{len(found.apart)} replies {ONLY_AS_LAST}", "made examples of their own"))
+        examples = [Example(tuple(p.ids), tuple(p.labels()), item.source) for p in pieces if p.spans]
+        return Rendered(item.source, tuple(examples), tuple(faults))
+
+    def _cut(self, script: Script, found: Labelled) -> Cut:
+        limit, mode = self._settings.max_length_tokens, self._settings.long_conversations
+        return cut(script, found, self._labeller, limit_tokens=limit, mode=mode)
+
+
+def _replies(messages: Sequence[Message], train_on_greeting: bool) -> set[int]:
+    """Return the places of the replies to learn."""
+    roles = [message.role for message in messages]
+    first_user = 0 if train_on_greeting or "user" not in roles else roles.index("user")
+    return {place for place, role in enumerate(roles) if role == "assistant" and place >= first_user}

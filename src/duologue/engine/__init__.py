@@ -17,12 +17,17 @@ from duologue.engine.base import (
     Precision,
     Quantization,
     Sampling,
+    TemplateTraits,
+    TextTokenizer,
     Tokenizer,
     Trainer,
     TrainingJob,
 )
 from duologue.engine.hardware import detect_hardware
-from duologue.engine.open import ENGINES, EngineName, open_generator, open_trainer
+from duologue.engine.neutral import count_neutralised, neutralise
+from duologue.engine.open import ENGINES, EngineName, open_generator, open_trainer, probe_training
+from duologue.engine.packing import pack
+from duologue.engine.probed import MicroBatch, MicroStep, Probe
 
 __all__ = [
     "ENGINES",
@@ -37,16 +42,25 @@ __all__ = [
     "Gpu",
     "Hardware",
     "LoraSettings",
+    "MicroBatch",
+    "MicroStep",
     "ModelFacts",
     "OnEvent",
     "Piece",
     "Precision",
+    "Probe",
     "Quantization",
     "Sampling",
+    "TemplateTraits",
+    "TextTokenizer",
     "Tokenizer",
     "Trainer",
     "TrainingJob",
+    "count_neutralised",
     "detect_hardware",
+    "neutralise",
     "open_generator",
     "open_trainer",
+    "pack",
+    "probe_training",
 ]

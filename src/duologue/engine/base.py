@@ -32,6 +32,14 @@ class ModelFacts:
         has_tied_embeddings: Whether the output projection is the embedding.
         context_tokens: Longest context the model was made for.
         weights_bytes: Size of the file to load; 0 when unknown.
+        mlp_kind: `gated` has three matrices (SwiGLU, GeGLU), `plain` two (GELU).
+        norm_kind: `rms` (RMSNorm, computed on a float32 copy) or `layer` (LayerNorm).
+        num_norms: Norms of the residual stream in one block.
+        has_query_key_norm: Whether queries and keys are normed before attention.
+        num_experts: Feed-forward experts of one block; 0 for a dense model.
+        num_experts_per_token: Experts that one token goes through.
+        rotary_fraction: Share of a head that carries rotary positions.
+        has_softcap: Attention scores and logits go through a tanh (Gemma 2), which rules out fused attention.
     """
 
     name: str
@@ -45,6 +53,14 @@ class ModelFacts:
     has_tied_embeddings: bool
     context_tokens: int
     weights_bytes: int = 0
+    mlp_kind: Literal["gated", "plain"] = "gated"
+    norm_kind: Literal["rms", "layer"] = "rms"
+    num_norms: int = 2
+    has_query_key_norm: bool = False
+    num_experts: int = 0
+    num_experts_per_token: int = 0
+    rotary_fraction: float = 1.0
+    has_softcap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +118,7 @@ class Example:
     @property
     def num_trained_tokens(self) -> int:
         """Tokens that are targets."""
-        return sum(label != NOT_TRAINED for label in self.labels)
+        return len(self.labels) - self.labels.count(NOT_TRAINED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +180,9 @@ class TrainingJob:
         eval_every_steps: Steps between evaluations on the validation examples; 0 turns them off.
         num_checkpoints: Checkpoints kept; the newest is never deleted before its successor is safe.
         run_folder: Where `checkpoints/` and `adapter/` are written.
+        pack_length_tokens: With packing, the examples of an optimizer step stand behind each other in rows of up to
+            this many tokens (a longer example has a row of its own), one row per forward; 0 pads instead, with
+            `micro_batch_size` examples per forward. Either way a step holds the same examples.
     """
 
     base: BaseModel
@@ -182,6 +201,7 @@ class TrainingJob:
     eval_every_steps: int
     num_checkpoints: int
     run_folder: Path
+    pack_length_tokens: int = 0
 
     @property
     def examples_per_step(self) -> int:
@@ -311,6 +331,52 @@ class Tokenizer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateTraits:
+    """What a chat template carries as it is; the rest is folded, alike for training and for chat.
+
+    Attributes:
+        carries_system: A system message at the front.
+        carries_late_system: System messages after the first user message.
+        carries_greeting: A reply before the first user message.
+        reply_primer: Text that stands between the header and a reply, in history as in the generation prompt; an empty
+            think block in templates that know one, else nothing.
+        watched_texts: Texts that the template looks for inside messages.
+    """
+
+    carries_system: bool = True
+    carries_late_system: bool = True
+    carries_greeting: bool = True
+    reply_primer: str = ""
+    watched_texts: tuple[str, ...] = ()
+
+
+class TextTokenizer(Tokenizer, Protocol):
+    """A tokenizer whose two steps, text and ids, can be taken apart: what data is rendered with."""
+
+    @property
+    def traits(self) -> TemplateTraits:
+        """What the chat template carries."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of vocabulary and chat template: equal when the same messages always give the same ids."""
+        ...
+
+    def render_text(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        """Return the text of the filled template; `encode_batch` makes of it the ids that `render` returns.
+
+        Raises:
+            DataError: The template refuses these messages.
+        """
+        ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text; control tokens in it are read as such, and nothing is added."""
+        ...
+
+
 class Trainer(Protocol):
     """An engine that can fit adapters."""
 
@@ -318,7 +384,7 @@ class Trainer(Protocol):
         """Return the shape of a base model."""
         ...
 
-    def tokenizer(self, base: BaseModel) -> Tokenizer:
+    def tokenizer(self, base: BaseModel) -> TextTokenizer:
         """Return the tokenizer of a base model without loading its weights."""
         ...
 

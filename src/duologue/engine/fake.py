@@ -25,6 +25,7 @@ from duologue.engine.base import (
     OnEvent,
     Piece,
     Sampling,
+    TemplateTraits,
     TrainingJob,
 )
 from duologue.engine.neutral import neutralise
@@ -59,16 +60,29 @@ class FakeTokenizer:
         """The two ChatML marks."""
         return tuple(_SPECIAL_IDS)
 
+    @property
+    def traits(self) -> TemplateTraits:
+        """ChatML carries everything."""
+        return TemplateTraits()
+
+    @property
+    def fingerprint(self) -> str:
+        """There is only one such tokenizer."""
+        return "fake"
+
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
         """Return the ids of the messages in ChatML."""
-        ids: list[int] = []
-        for message in messages:
-            content = neutralise(message.content, self.special_tokens)
-            ids += [_IM_START, *self.encode(f"{message.role}\n"), *self.encode(content)]
-            ids += [_IM_END, *self.encode("\n")]
-        if add_generation_prompt:
-            ids += [_IM_START, *self.encode("assistant\n")]
-        return tuple(ids)
+        return tuple(self.encode(self.render_text(messages, add_generation_prompt=add_generation_prompt)))
+
+    def render_text(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        """Return the messages in ChatML."""
+        safe = [(message.role, neutralise(message.content, self.special_tokens)) for message in messages]
+        text = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in safe)
+        return text + "<|im_start|>assistant\n" if add_generation_prompt else text
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text."""
+        return [self.encode(text) for text in texts]
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text; ChatML marks in it become control tokens, as with real tokenizers."""

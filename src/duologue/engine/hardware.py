@@ -16,7 +16,7 @@ def detect_hardware(folder: Path, *, measure_cpu: bool) -> Hardware:
 
     Args:
         folder: Where the runs are kept; free disk space is read there. It need not exist yet.
-        measure_cpu: Also measure the matrix speed of the CPU, which takes about 0.25 seconds.
+        measure_cpu: Also measure the matrix speed of the CPU, which takes 0.1 to 0.3 seconds.
     """
     limits = read_cgroup_limits(Path("/sys/fs/cgroup"), membership=Path("/proc/self/cgroup"))
     memory = psutil.virtual_memory()

@@ -1,8 +1,10 @@
 """The choice of an engine by name. A model library is imported only when its engine is opened."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
-from duologue.engine.base import Adapter, BaseModel, Generator, Trainer
+from duologue.engine.base import Adapter, BaseModel, Example, Generator, Trainer, TrainingJob
+from duologue.engine.probed import Probe
 from duologue.errors import ConfigError
 
 EngineName = Literal["hf", "gguf", "remote", "fake"]
@@ -24,6 +26,17 @@ def open_trainer(name: EngineName) -> Trainer:
 
         return FakeTrainer()
     raise ConfigError(f"engine '{name}' cannot train", needed="'hf' or 'fake'")
+
+
+def probe_training(job: TrainingJob, examples: Sequence[Example]) -> Probe:
+    """Return what a few real steps of a job need and take on this machine; nothing is saved.
+
+    Raises:
+        EngineError: The model cannot be loaded, memory ran out, or no gradient reaches the adapter.
+    """
+    from duologue.engine.hf.probe import probe
+
+    return probe(job, examples)
 
 
 def open_generator(

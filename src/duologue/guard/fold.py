@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # Lower-case letters of other scripts that look like a Latin one (Unicode confusables, the common ones).
 _LOOKALIKES = str.maketrans(
@@ -16,6 +17,7 @@ _LEET_ONE_AS_L = str.maketrans("1", "l")
 _TAGS = {code: code - 0xE0000 for code in range(0xE0020, 0xE007F)}  # invisible copies of ASCII
 _SPELLED_OUT = re.compile(r"(?<!\w)\w([ .*\-])(?:\w\1)+\w(?!\w)")
 _SPACING = re.compile(r"[ .*\-]")
+_SPELLED_OUT_HINT = re.compile(r"([ .*\-])\w\1\w(?!\w)")  # is in every spelled-out word, and much quicker to look for
 
 
 def fold(text: str) -> str:
@@ -38,5 +40,21 @@ def views(text: str) -> str:
     return "\n".join(dict.fromkeys(readings))
 
 
+def quick_views(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return all texts in the readings of `views`, one string per reading; none where a word is spelled out.
+
+    For a first look at many texts: their words and phrases are those of `views`, apart from phrases that begin in one
+    text and end in the next.
+    """
+    folded = fold("\n".join(texts))
+    readings = [folded, folded.translate(_LEET)]
+    if "1" in folded:
+        readings.append(folded.translate(_LEET_ONE_AS_L).translate(_LEET))
+    if any(_SPELLED_OUT_HINT.search(reading) for reading in readings[:2]):
+        return ()
+    return tuple(dict.fromkeys(readings))
+
+
 def _without_hidden(text: str) -> str:
-    return "".join(char for char in text if char < "\x80" or unicodedata.category(char) not in ("Mn", "Me", "Cf"))
+    hidden = [c for c in set(text) if c >= "\x80" and unicodedata.category(c) in ("Mn", "Me", "Cf")]
+    return text.translate(dict.fromkeys(map(ord, hidden))) if hidden else text

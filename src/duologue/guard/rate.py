@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from throttled import MemoryStore, RateLimiterType, Throttled, per_min
-
 from duologue.errors import GuardError
 
 MAX_CLIENTS = 10_000  # about 3 MB; the client that was seen longest ago is forgotten first
@@ -36,6 +34,8 @@ class RateLimiter:
 
     def __init__(self, requests_per_minute: int, burst: int, *, max_clients: int = MAX_CLIENTS) -> None:
         """Start with no client seen."""
+        from throttled import MemoryStore, RateLimiterType, Throttled, per_min  # 0.1 s that only a server needs
+
         self._requests_per_minute = requests_per_minute
         self._throttled = Throttled(
             using=RateLimiterType.GCRA.value,

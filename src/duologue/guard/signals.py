@@ -4,6 +4,7 @@ Both lists are short, clinical and fixed. Words and phrases match whole, never i
 """
 
 import re
+from collections.abc import Iterable
 
 from duologue.guard.fold import fold
 
@@ -22,6 +23,8 @@ _SEXUAL_WORDS = frozenset(
 )
 _SEXUAL_PHRASES = (r"\bma(?:ke|kes|king|de) love\b",)
 _SEXUAL_WITHOUT_SPACES = ("色情", "性交", "裸体")
+# One of these is in every text that a phrase matches.
+_SEXUAL_PIECES = ("make love", "makes love", "making love", "made love", *map(fold, _SEXUAL_WITHOUT_SPACES))
 
 # Signals of a minor.
 _MINOR_WORDS = frozenset(
@@ -103,6 +106,7 @@ _HARMLESS = (
 )
 
 _WORD = re.compile(r"[^\W_]+")
+_SIGNS = str.maketrans({chr(code): " " for code in range(128) if not chr(code).isalnum()})  # all but _WORD in ASCII
 _SEXUAL_PATTERN = re.compile("|".join((*_SEXUAL_PHRASES, *map(fold, _SEXUAL_WITHOUT_SPACES))))
 _MINOR_PATTERN = re.compile("|".join((*_MINOR_PHRASES, *map(fold, _MINOR_WITHOUT_SPACES))))
 _HARMLESS_PATTERN = re.compile("|".join(_HARMLESS))
@@ -119,6 +123,20 @@ def without_harmless_phrases(folded: str) -> str:
 def find_sexual(folded: str) -> str:
     """Return a sexual signal in folded text, or an empty string."""
     return _find(folded, words=_SEXUAL_WORDS, phrases=_SEXUAL_PATTERN)
+
+
+def is_without_sexual(readings: Iterable[str]) -> bool:
+    """Return whether no sexual signal can be in readings of `quick_views`; False only asks for a closer look."""
+    for reading in readings:
+        is_ascii = reading.isascii()
+        words = reading.translate(_SIGNS).split() if is_ascii else _WORD.findall(reading)
+        if not _SEXUAL_WORDS.isdisjoint(words):
+            return False
+        if not is_ascii or "love" in reading:
+            on_one_line = " ".join(reading.split())
+            if any(piece in on_one_line for piece in _SEXUAL_PIECES):
+                return False
+    return True
 
 
 def find_minor(folded: str) -> str:

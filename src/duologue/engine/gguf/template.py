@@ -61,6 +61,7 @@ class ChatTemplate:
             "tools": None,
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
+            "enable_thinking": False,  # a character replies at once, as in training
             **self._tokens,
         }
         try:

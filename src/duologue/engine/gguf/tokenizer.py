@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from duologue.engine.base import TemplateTraits
+from duologue.engine.chat_text import ChatText
 from duologue.engine.gguf.metadata import GgufMetadata
 from duologue.engine.gguf.server import LlamaServer
 from duologue.engine.gguf.template import ChatTemplate
-from duologue.engine.neutral import neutralise
+from duologue.engine.neutral import template_marks
 from duologue.messages import Message
 
 
@@ -25,7 +27,9 @@ class GgufTokenizer:
         self._template = ChatTemplate(
             metadata.chat_template, bos_token=metadata.bos_token, eos_token=metadata.eos_token, where=where
         )
-        self._special_tokens = tuple(metadata.control_tokens.values())
+        marks = template_marks(metadata.chat_template)
+        self._special_tokens = tuple(dict.fromkeys([*metadata.control_tokens.values(), *marks]))
+        self._text = ChatText(self._fill, self._special_tokens, source=metadata.chat_template)
 
     @property
     def stop_token_ids(self) -> frozenset[int]:
@@ -34,8 +38,13 @@ class GgufTokenizer:
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
-        """Texts that the vocabulary reads as control tokens; `render` neutralises them inside messages."""
+        """Control tokens and the template's marks; `render` neutralises them inside messages."""
         return self._special_tokens
+
+    @property
+    def traits(self) -> TemplateTraits:
+        """What the chat template carries as it is."""
+        return self._text.traits
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
         """Return the token ids of the chat template filled with `messages`.
@@ -43,10 +52,12 @@ class GgufTokenizer:
         Raises:
             DataError: The template refuses these messages.
         """
-        safe = [Message(m.role, neutralise(m.content, self._special_tokens)) for m in messages]
-        text = self._template.render(safe, add_generation_prompt=add_generation_prompt)
+        text = self._text.render(messages, add_generation_prompt=add_generation_prompt)
         return tuple(self._server.tokenize(text))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` without control tokens."""
         return self._server.detokenize([token for token in ids if token not in self._metadata.control_tokens])
+
+    def _fill(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        return self._template.render(messages, add_generation_prompt=add_generation_prompt)

@@ -1,12 +1,16 @@
 """A transformers tokenizer behind our Protocol: one way from messages to ids, for training and for chat."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from duologue.engine.neutral import neutralise
+from duologue.engine.base import TemplateTraits
+from duologue.engine.chat_text import ChatText
+from duologue.engine.hf.words import WordEncoder
+from duologue.engine.neutral import template_marks
 from duologue.errors import DataError, EngineError
 from duologue.messages import Message
 
@@ -32,7 +36,15 @@ class HfTokenizer:
         self._tokenizer = tokenizer
         self._name = name
         added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-        self._special = tuple(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
+        source = tokenizer.get_chat_template()
+        marks = template_marks(source)
+        self._special = tuple(dict.fromkeys([*tokenizer.all_special_tokens, *added, *marks]))
+        self._text = ChatText(self._fill, self._special, source=source)
+        self._words: WordEncoder | None = None  # for tokenizers of the tokenizers library, which are nearly all
+        if isinstance(tokenizer, PreTrainedTokenizerFast):
+            tokenizer.backend_tokenizer.no_truncation()  # some files bring either
+            tokenizer.backend_tokenizer.no_padding()
+            self._words = WordEncoder(tokenizer.backend_tokenizer)
         vocabulary = tokenizer.get_vocab()
         stops = {vocabulary[token] for token in _END_OF_TURN if token in vocabulary}
         self._stops = frozenset(stops | {tokenizer.eos_token_id}) - {None}
@@ -44,7 +56,7 @@ class HfTokenizer:
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
-        """Texts that the vocabulary reads as control tokens."""
+        """Texts that the vocabulary reads as control tokens, and marks that the template writes."""
         return self._special
 
     @property
@@ -53,23 +65,43 @@ class HfTokenizer:
         pad = self._tokenizer.pad_token_id
         return int(pad) if pad is not None else min(self._stops)
 
+    @property
+    def traits(self) -> TemplateTraits:
+        """What the chat template carries as it is."""
+        return self._text.traits
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of vocabulary and chat template."""
+        if isinstance(self._tokenizer, PreTrainedTokenizerFast):
+            vocabulary = self._tokenizer.backend_tokenizer.to_str()
+        else:
+            vocabulary = repr((type(self._tokenizer), sorted(self._tokenizer.get_vocab().items())))
+        parts = (vocabulary, self._tokenizer.get_chat_template(), *self._special, *map(str, sorted(self._stops)))
+        return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
+
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
         """Return the token ids of the chat template filled with `messages`; the template brings its own BOS.
 
         Raises:
             DataError: The template refuses these messages.
         """
-        rows = [{"role": m.role, "content": neutralise(m.content, self._special)} for m in messages]
-        try:
-            text = self._tokenizer.apply_chat_template(
-                rows, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        except jinja2.TemplateError as error:
-            raise DataError(
-                f"the chat template of '{self._name}' refuses the roles {[m.role for m in messages]}: {error}",
-                action="Use conversations that start with the user, or another base model.",
-            ) from error
+        text = self.render_text(messages, add_generation_prompt=add_generation_prompt)
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def render_text(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        """Return the text of the filled template.
+
+        Raises:
+            DataError: The template refuses these messages.
+        """
+        return self._text.render(messages, add_generation_prompt=add_generation_prompt)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text; control tokens in it are read as such, and nothing is added."""
+        if self._words is None:
+            return [list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+        return self._words.encode_batch(texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` without control tokens."""
@@ -78,3 +110,17 @@ class HfTokenizer:
     def save(self, folder: Path) -> None:
         """Write the tokenizer and its chat template beside a model."""
         self._tokenizer.save_pretrained(str(folder))
+
+    def _fill(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        rows = [{"role": message.role, "content": message.content} for message in messages]
+        try:
+            # A character replies at once: templates that know thoughts are told to leave them out, here and in chat.
+            text = self._tokenizer.apply_chat_template(
+                rows, tokenize=False, add_generation_prompt=add_generation_prompt, enable_thinking=False
+            )
+        except (jinja2.TemplateError, TypeError, LookupError, ValueError) as error:
+            raise DataError(
+                f"the chat template of '{self._name}' refuses the roles {[row['role'] for row in rows]}: {error}",
+                action="Use conversations that start with the user, or another base model.",
+            ) from error
+        return str(text)

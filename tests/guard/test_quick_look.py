@@ -1,0 +1,47 @@
+"""The quick look at a scene: it finds out that there is nothing to find, and never misses what the slow one finds."""
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from duologue.guard.fold import quick_views, views
+from duologue.guard.signals import find_sexual, is_without_sexual
+
+# Pieces that the rules join, split, fold or read as letters.
+PIECES = ["zqflag", "ZQFLAG", "zqf1ag", "zqf!ag", "zqfl@g", "z q f l a g", "z.q.f.l.a.g", "z*q-f.l", "zq", "flag", "\n"]
+PIECES += [
+    " ",
+    "  ",
+    "\t",
+    "_",
+    ".",
+    "!",
+    "1",
+    "|",
+    "make",
+    "love",
+    "ma",
+    "king",
+    "lovely",
+    "\u200b",
+    "\u0435",
+    "\u0301",
+]
+PIECES += ["色情", "色", "情", "é", "\u017f", "İ", "ﬀ", "\u2028", "x", "s", "$", "\x1c", "²"]
+scenes = st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join), max_size=4)
+
+
+@settings(max_examples=500)
+@given(scenes)
+@example(["make\u00a0love"])
+@example(["make", "love"])
+@example(["!z q f l a g!"])
+@example(["zqflag²"])
+def test_a_scene_that_passes_the_quick_look_holds_no_signal(texts):
+    readings = quick_views(texts)
+    if readings and is_without_sexual(readings):
+        assert find_sexual("\n".join(views(text) for text in texts)) == ""
+
+
+def test_an_ordinary_scene_passes_the_quick_look():
+    texts = ["Is the 9:15 late?", "Four minutes early, and I love that. It's a quiet night!", "Good. See you (soon)."]
+    assert is_without_sexual(quick_views(texts))

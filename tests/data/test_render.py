@@ -7,7 +7,8 @@ import pytest
 from duologue import prompt
 from duologue.characters import LILA_FOLDER, Character, lila_data_files
 from duologue.config import load_recipe
-from duologue.data import RenderSettings, estimate_stats, load_splits, make_examples, measure, render, render_all
+from duologue.data import estimate_stats, load_splits, make_examples, measure
+from duologue.data.render import RenderSettings, render, render_all
 from duologue.engine import NOT_TRAINED, BaseModel
 from duologue.engine.hf.load import load_tokenizer
 from duologue.errors import DataError

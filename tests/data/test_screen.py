@@ -26,7 +26,7 @@ def test_a_harmless_conversation_passes():
 def test_the_message_is_named_and_not_quoted():
     fault = refusal(ContentPolicy("general"), ["Hello.", "Hi.", "Some zqflag here.", "No."])
     assert fault.field == "messages[2].content"
-    assert fault.reason == "refused by the content policy (content_policy; guard.rating is 'general')"
+    assert fault.reason == "refused by the content policy: guard.rating is 'general'"
 
 
 def test_the_place_in_the_file_is_named_where_it_is_known():
@@ -38,7 +38,7 @@ def test_the_place_in_the_file_is_named_where_it_is_known():
 def test_a_hard_limit_holds_at_every_rating_and_is_not_quoted():
     fault = refusal(ContentPolicy("adult"), ["A child is here.", "zqflag"])
     assert fault.field == "messages[1].content"
-    assert fault.reason == "refused by the content policy (content_policy; a limit at every rating)"
+    assert fault.reason == "refused by the content policy: a limit at every rating"
     assert fault.__suppress_context__, "the guard's own message quotes the words"
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from duologue.characters import Character
 from duologue.config import make_config
-from duologue.data import Choice, RenderSettings, render, show_files, shown_page, visible, write_page
+from duologue.data import Choice, RenderSettings, look_at_files, look_page, show_files, shown_page, visible, write_page
+from duologue.data.render import render
 from duologue.data.token_text import TokenTexts
 from duologue.errors import DataError
 from duologue.messages import Conversation, Message
@@ -251,27 +252,38 @@ def test_the_page_holds_every_message_as_text_and_loads_nothing(show):
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone(show, tmp_path, scheme):
+@pytest.mark.parametrize("kind", ["show", "stats"])
+def test_a_page_fits_a_phone_in_light_and_dark(show, tmp_path, kind):
     from playwright.sync_api import sync_playwright
 
     path = tmp_path / "page.html"
-    write_page(path, shown_page(show(row(HOSTILE, "x" * 500), long_row(), max_length_tokens=400)))
+    rows = (row(HOSTILE, "x" * 500), long_row())
+    shown = show(*rows, max_length_tokens=400)
+    if kind == "show":
+        write_page(path, shown_page(shown))
+    else:
+        config = make_config({"model": {"base": "made"}, "data": {"train": ["*"]}}, where="test")
+        files, tokenizer = [tmp_path / "chat.jsonl"], chat_model("smollm2")
+        look = look_at_files(files, config, tmp_path, character=CHARACTER, open_tokenizer=lambda: tokenizer)
+        write_page(path, look_page(look))
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    said, asked, widths, colours = [], [], [], set()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
-        said, asked = [], []
-        page.on("dialog", lambda dialog: said.append(dialog.message))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        width = page.evaluate("document.documentElement.scrollWidth")
-        trained = page.locator(".tokens mark").first
-        line = trained.evaluate("one => getComputedStyle(one).borderBottomStyle")
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+            page.on("dialog", lambda dialog: said.append(dialog.message))
+            page.on("console", lambda message: said.append(message.text))
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(path.as_uri())
+            widths.append(page.evaluate("document.documentElement.scrollWidth"))
+            colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            if kind == "show":
+                trained = page.locator(".tokens mark").first
+                assert trained.evaluate("one => getComputedStyle(one).borderBottomStyle") == "solid"
         browser.close()
-    assert width <= 360 and line == "solid"
-    assert said == [] and asked == [path.as_uri()]
+    assert max(widths) <= 360 and len(colours) == 2
+    assert said == [] and asked == [path.as_uri()] * 2
 
 
 def test_a_page_that_cannot_be_written_is_a_fault_with_its_place(tmp_path):

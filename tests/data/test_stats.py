@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from duologue.characters import Character
 from duologue.config import make_config
-from duologue.data import RenderSettings, look_at_files, look_page, render
+from duologue.data import RenderSettings, look_at_files, look_page
 from duologue.data.histogram import distribution
 from duologue.data.language import count_languages
+from duologue.data.render import render
 from duologue.data.stats import padded_fraction
 from duologue.engine import pack
 from duologue.errors import DataError
@@ -35,7 +36,7 @@ def talk(random_numbers, num_turns):
 @pytest.fixture
 def talks():
     numbers = random.Random(7)
-    return [talk(numbers, numbers.randint(1, 12)) for _ in range(40)]
+    return [talk(numbers, numbers.randint(1, 12)) for _ in range(18)]
 
 
 @pytest.fixture

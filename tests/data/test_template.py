@@ -356,7 +356,13 @@ def test_a_template_that_changes_contents_unseen_is_found_out_by_comparing():
     found = labeller.label(scripts)
     assert not labeller.is_short
     expected = list(tokenizer.render(odd, add_generation_prompt=False))
-    assert [piece.whole.ids for piece in found[-10:]] == [expected] * 10
+    assert [piece.whole.ids for piece in found[-70:]] == [expected] * 70, "also those before the one compared"
+    conversations = [Conversation(script.messages, f"a.json:{row}") for row, script in enumerate(scripts, start=1)]
+    rendered = render_all(conversations, tokenizer, character=LILA, settings=RenderSettings("Ada", 512))
+    said = [fault for item in rendered for fault in item.faults]
+    assert [(fault.path, fault.row, fault.action) for fault in said] == [
+        ("a.json", 0, "conversations rendered in full from here on")
+    ]
 
 
 def test_white_space_around_a_message_takes_the_long_way_and_is_exact():

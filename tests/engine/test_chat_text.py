@@ -132,3 +132,9 @@ def test_a_reply_keeps_the_thought_block_it_was_generated_behind(script):
 def test_control_tokens_are_neutralised_before_the_template_sees_them():
     text = fill(bracketed).render([Message("user", "a<eot>b")], add_generation_prompt=False)
     assert text == "<user>a<\u2060eot>b<eot>"
+
+
+def test_private_use_characters_in_a_message_are_kept():
+    whole = [Message("user", "\ue0f10reply\ue0f2"), Message("assistant", "\ue0f10end\ue0f2 \ue0f1")]
+    text = fill(forgetting).render(whole, add_generation_prompt=False)
+    assert text == "<user>\ue0f10reply\ue0f2<eot><assistant><think></think>\ue0f10end\ue0f2 \ue0f1<eot>"

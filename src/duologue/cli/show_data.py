@@ -80,6 +80,9 @@ def _draw_message(out: Output, message: ShownMessage) -> None:
         for token in tokens:
             style = f"{_STYLES[state]} {_CONTROL_STYLE}" if token.is_control else _STYLES[state]
             text.append(visible(token.text).replace("\n", "↵\n"), style=style)
+        if after and text.plain.endswith("\n"):
+            text.right_crop(1)
+            after += "\n"  # the bracket closes on the line of its token
         text.append(after, style="bold")
     text.rstrip()
     out.console.print(text, soft_wrap=True)

@@ -29,6 +29,8 @@ def train(
     document = {"plan": plan.as_json(), "training": result.as_json()}
     for name, pair in result.plan_versus_actual.items():
         out.say(f"  {name}: planned {pair['plan']:.2f}, measured {pair['actual']:.2f}")
+    if result.learned:
+        out.say(f"  {result.learned}")
     if evaluates and engine == "hf":
         out.title("Before and after")
         document["evaluation"] = evaluate_run(prepared, result.run, plan, out)

@@ -175,7 +175,7 @@ def evaluate_run(prepared: Prepared, into: Run, plan: Plan, out: Output) -> dict
         )
     document = evaluation.as_json()
     into.write("evaluation.json", document)
-    history = read_history(into)
+    history, manifest = read_history(into), into.read("manifest.json")
     picture = prepared.folder / prepared.config.character.card
     evaluate.write_report(
         into.folder / "report.html",
@@ -185,7 +185,8 @@ def evaluate_run(prepared: Prepared, into: Run, plan: Plan, out: Output) -> dict
         history=history.steps,
         validation_points=history.validation,
         plan=plan,
-        plan_versus_actual=into.read("manifest.json")["plan_versus_actual"],
+        plan_versus_actual=manifest["plan_versus_actual"],
+        learned=manifest.get("learned", ""),
         account=prepared.account,
         stats=prepared.stats,
         picture=picture if picture.suffix.lower() == ".png" and picture.is_file() else None,

@@ -104,6 +104,9 @@ class TrainingSection(Section):
     """AdamW weight decay."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this norm."""
+    packing: bool = False
+    """Put the conversations of a step behind each other in rows of `data.max_length_tokens`, each seeing only itself,
+    instead of padding micro-batches."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Recompute activations to save memory; `auto` turns it on only when the run would not fit without."""
     save_every_steps: Auto | PositiveInt = "auto"

@@ -1,5 +1,8 @@
 """Conversations from files to tokenized examples, with an account of every row."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from duologue.data.account import (
     Account,
     DataStats,
@@ -10,25 +13,77 @@ from duologue.data.account import (
     TokenCounts,
     measure,
 )
-from duologue.data.estimate import estimate_stats
-from duologue.data.examples import ExampleSets, check_files, make_examples, prepare_examples
 from duologue.data.found import DataFormat
-from duologue.data.histogram import Distribution
-from duologue.data.load import (
-    Loaded,
-    LoadSettings,
-    Splits,
-    find_unknown_speakers,
-    load_files,
-    load_settings,
-    load_splits,
-    resolve_files,
-)
-from duologue.data.page import bin_name, look_page, message_title, shown_page, write_page
-from duologue.data.render import Rendered, RenderSettings, render, render_all
-from duologue.data.show import Choice, Shown, ShownConversation, ShownMessage, SplitName, show_files
-from duologue.data.stats import DataLook, look_at_files
-from duologue.data.token_text import visible
+
+if TYPE_CHECKING:
+    from duologue.data.estimate import estimate_stats
+    from duologue.data.examples import ExampleSets, check_files, make_examples, prepare_examples
+    from duologue.data.histogram import Distribution
+    from duologue.data.load import (
+        Loaded,
+        LoadSettings,
+        Splits,
+        find_unknown_speakers,
+        load_files,
+        load_settings,
+        load_splits,
+        resolve_files,
+    )
+    from duologue.data.page import bin_name, look_page, message_title, shown_page, write_page
+    from duologue.data.render import Rendered, RenderSettings, render_all
+    from duologue.data.show import Choice, show_files
+    from duologue.data.shown import Shown, ShownConversation, ShownMessage, SplitName
+    from duologue.data.stats import DataLook, look_at_files
+    from duologue.data.token_text import visible
+
+# Imported when they are first asked for: a plan needs the counts only, and its start counts in tenths of a second.
+_LATER = {
+    "estimate": ("estimate_stats",),
+    "examples": (
+        "ExampleSets",
+        "check_files",
+        "make_examples",
+        "prepare_examples",
+    ),
+    "histogram": ("Distribution",),
+    "load": (
+        "Loaded",
+        "LoadSettings",
+        "Splits",
+        "find_unknown_speakers",
+        "load_files",
+        "load_settings",
+        "load_splits",
+        "resolve_files",
+    ),
+    "page": (
+        "bin_name",
+        "look_page",
+        "message_title",
+        "shown_page",
+        "write_page",
+    ),
+    "render": (
+        "Rendered",
+        "RenderSettings",
+            "render_all",
+    ),
+    "show": (
+        "Choice",
+        "show_files",
+    ),
+    "shown": (
+        "Shown",
+        "ShownConversation",
+        "ShownMessage",
+        "SplitName",
+    ),
+    "stats": (
+        "DataLook",
+        "look_at_files",
+    ),
+    "token_text": ("visible",),
+}
 
 __all__ = [
     "Account",
@@ -65,7 +120,6 @@ __all__ = [
     "measure",
     "message_title",
     "prepare_examples",
-    "render",
     "render_all",
     "resolve_files",
     "show_files",
@@ -73,3 +127,10 @@ __all__ = [
     "visible",
     "write_page",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the room offers under this name)
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(f"duologue.data.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

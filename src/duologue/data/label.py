@@ -1,8 +1,8 @@
 """Token ids and labels of conversations, many at once, with every id the one that chat would send or produce.
 
 The short way fills a skeleton and encodes its chunks (`template.py`). It is compared with the tokenizer's own rendering
-the first time a skeleton is used and then for every 64th conversation; when they differ once, everything after goes
-the long way, which renders and encodes each reply's context in full.
+the first time a skeleton is used and then for every 64th conversation; when they differ once, the scripts labelled
+together with that one and everything after go the long way, which renders and encodes each reply's context in full.
 """
 
 from collections.abc import Iterable, Sequence
@@ -106,7 +106,7 @@ class Labeller:
         self._encode(text for plan in plans if plan is not None for text in plan.texts())
         labelled: list[Labelled] = []
         for script, plan in zip(scripts, plans, strict=True):
-            if plan is None or not self.is_short:
+            if plan is None:
                 labelled.append(self._label_long(script))
                 continue
             short = self._label_short(plan)
@@ -116,7 +116,7 @@ class Labeller:
                 self._checked.add(plan.roles)
             if (is_new or self._num_labelled % _CHECK_EVERY == 0) and not self._is_exact(script, short, is_new=is_new):
                 self.is_short = False
-                short = self._label_long(script)
+                return [self._label_long(script) for script in scripts]
             labelled.append(short)
         return labelled
 

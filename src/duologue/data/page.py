@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from string import Template
 
 from duologue.data.account import Account
 from duologue.data.histogram import Distribution
-from duologue.data.show import Shown, ShownConversation, ShownMessage, ShownToken
+from duologue.data.shown import Shown, ShownConversation, ShownMessage, ShownToken
 from duologue.data.stats import DataLook
 from duologue.data.token_text import visible
 from duologue.errors import DataError
@@ -23,6 +23,7 @@ _LEGEND = (
     "<li>a dotted edge: repeated from an earlier example</li></ul>"
     "<p class='soft'>Point at a token to see its number.</p>"
 )
+_MOST_REASONS = 12
 _RUN_ELEMENTS = {"trained": "mark", "cut": "del", "context": "span"}
 
 
@@ -113,8 +114,11 @@ def _summary(account: Account, notes: Sequence[str]) -> str:
         f"on, {splits.validation:,} held out",
         f"{twice.exact:,} equal to another and dropped, {twice.near:,} nearly equal",
         *(_text(note) for note in notes),
-        *(_text(f"{count:,} x {reason}") for reason, count in account.reasons().items()),
+        *(_text(f"{count:,} x {reason}") for reason, count in islice(account.reasons().items(), _MOST_REASONS)),
     ]
+    num_more = len(account.reasons()) - _MOST_REASONS
+    if num_more > 0:
+        lines.append(f"and {num_more:,} more kinds; duologue data check lists every fault")
     return _section("The files", f"<ul>{files}{''.join(f'<li>{line}</li>' for line in lines)}</ul>")
 
 

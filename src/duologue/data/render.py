@@ -19,6 +19,7 @@ from duologue.messages import Conversation, Message
 
 _BATCH_CONVERSATIONS = 256  # encoded together
 NOTHING_TO_LEARN = "no reply to learn: there is only a greeting, or its replies are marked as context"
+UNFORESEEN = "the chat template changes some messages in a way that earlier ones did not show"
 ONLY_AS_LAST = "cannot be learned where something follows them, by the model's chat template"
 
 
@@ -80,15 +81,21 @@ def render_all(
         DataError: The chat template cannot be labelled.
     """
     renderer = _Renderer(tokenizer, character, settings)
-    notes = renderer.template_notes()
+    notes = list(renderer.template_notes())
+    is_short = True
     stream = iter(conversations)
     while batch := list(islice(stream, _BATCH_CONVERSATIONS)):
         for rendered in renderer.render_batch(batch):
-            if notes:
-                path = rendered.source.rpartition(":")[0]
-                faults = (*(Fault(path, 0, "", reason, action) for reason, action in notes), *rendered.faults)
-                rendered, notes = Rendered(rendered.source, rendered.examples, faults), ()  # noqa: PLW2901
-            yield rendered
+            if is_short and not renderer.is_short:
+                is_short = False
+                notes.append((UNFORESEEN, "conversations rendered in full from here on"))
+            if not notes:
+                yield rendered
+                continue
+            path = rendered.source.rpartition(":")[0]
+            faults = [Fault(path, 0, "", reason, action) for reason, action in notes]
+            yield Rendered(rendered.source, rendered.examples, (*faults, *rendered.faults))
+            notes.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,11 @@ class _Renderer:
         self._traits = tokenizer.traits
         self._character = character
         self._settings = settings
+
+    @property
+    def is_short(self) -> bool:
+        """Whether conversations go the short way of `Labeller`."""
+        return self._labeller.is_short
 
     def template_notes(self) -> tuple[tuple[str, str], ...]:
         """Return what the template does not carry and what is done about it, in training and in chat alike."""

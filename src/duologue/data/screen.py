@@ -29,12 +29,12 @@ def screen(conversation: Conversation, policy: ContentPolicy, *, places: Sequenc
     texts = [message.content for message in conversation.messages]
     try:
         policy.check(texts, where=conversation.source)
-    except GuardError as error:
+    except GuardError:
         index = next((index for index, text in enumerate(texts) if not _passes(_STRICTEST, [text])), None)
         field = "messages" if index is None else places[index][1] if places else f"messages[{index}].content"
         is_root = not _passes(_LOOSEST, texts)
         limit = "a limit at every rating" if is_root else f"guard.rating is '{policy.rating}'"
-        raise RowFault(field, f"refused by the content policy ({error.reason}; {limit})") from None
+        raise RowFault(field, f"refused by the content policy: {limit}") from None
 
 
 def _passes(policy: ContentPolicy, texts: Sequence[str]) -> bool:

@@ -17,8 +17,6 @@ Fill = Callable[[Sequence[Message], bool], str]
 
 OPENING = "(The conversation begins.)"  # said by the user where a template lets nobody else begin
 _NOTE = "[System note: {text}]"
-_REPLY_MARK = "\ue0f1reply\ue0f2"  # private-use characters: no template and hardly a person writes them
-_END_MARK = "\ue0f1end\ue0f2"
 _THINK_CLOSED = "\n</think>\n\n"
 
 
@@ -49,16 +47,17 @@ class ChatText:
         safe = [Message(m.role, neutralise(m.content, self._special_tokens)) for m in kept]
         if not traits.reply_primer:
             return self._fill(safe, add_generation_prompt)
-        marked = [Message(m.role, _REPLY_MARK + m.content) if m.role == "assistant" else m for m in safe]
+        reply_mark, end_mark = _marks(safe)
+        marked = [Message(m.role, reply_mark + m.content) if m.role == "assistant" else m for m in safe]
         if add_generation_prompt:
             text = self._fill(marked, True) + self._think_end
         elif marked[-1].role == "assistant":
             # The last reply looks different from earlier ones in such templates, so it must not be the last.
-            text = self._fill([*marked, Message("user", _END_MARK)], False)
-            text = text[: text.index(_END_MARK)].removesuffix(self._user_header)
+            text = self._fill([*marked, Message("user", end_mark)], False)
+            text = text[: text.index(end_mark)].removesuffix(self._user_header)
         else:
             text = self._fill(marked, False)
-        return text.replace(_REPLY_MARK, traits.reply_primer)
+        return text.replace(reply_mark, traits.reply_primer)
 
     @cached_property
     def traits(self) -> TemplateTraits:
@@ -166,3 +165,11 @@ def _opening(before: Sequence[Message], waiting: str, traits: TemplateTraits) ->
         return [Message("user", waiting)]
     is_greeting = not any(message.role == "user" for message in before)
     return [Message("user", OPENING)] if is_greeting and not traits.carries_greeting else []
+
+
+def _marks(messages: Sequence[Message]) -> tuple[str, str]:
+    """Return two texts of private-use characters that no message holds."""
+    number = 0
+    while any(f"\ue0f1{number}" in message.content for message in messages):
+        number += 1
+    return f"\ue0f1{number}reply\ue0f2", f"\ue0f1{number}end\ue0f2"

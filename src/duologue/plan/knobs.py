@@ -100,6 +100,8 @@ def _others(
                 f"training.gradient_accumulation_steps={max(1, size * steps // other_size)}",
             ]
             yield "micro-batch", str(size), str(other_size), batch
+    is_packed = config.training.packing
+    yield "packing", _on(is_packed), _on(not is_packed), [f"training.packing={json.dumps(not is_packed)}"]
     is_on = settings.use_gradient_checkpointing
     yield "checkpointing", _on(is_on), _on(not is_on), [f"training.gradient_checkpointing={_on(not is_on)}"]
 

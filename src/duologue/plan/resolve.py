@@ -134,6 +134,7 @@ def _leanest(config: Config, stats: DataStats, facts: ModelFacts, dtype: Precisi
         micro_batch_size=micro_batch,
         gradient_accumulation_steps=1 if accumulation == "auto" else accumulation,
         use_gradient_checkpointing=training.gradient_checkpointing != "off",
+        pack_length_tokens=config.data.max_length_tokens if training.packing else 0,
     )
 
 

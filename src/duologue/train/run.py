@@ -182,6 +182,7 @@ def make_job(config: Config, plan: Plan, run_folder: Path) -> TrainingJob:
         eval_every_steps=settings.eval_every_steps,
         num_checkpoints=training.num_checkpoints,
         run_folder=run_folder,
+        pack_length_tokens=config.data.max_length_tokens if training.packing else 0,
     )
 
 

@@ -66,11 +66,13 @@ def read_facts(base: BaseModel) -> ModelFacts:
     config = _config(base.name)
     num_heads = config.num_attention_heads
     file = _gguf_file(base.name)
+    num_experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None) or 0
+    inner = config.intermediate_size
     return ModelFacts(
         name=base.name,
         hidden_size=config.hidden_size,
         num_layers=config.num_hidden_layers,
-        intermediate_size=config.intermediate_size,
+        intermediate_size=(getattr(config, "moe_intermediate_size", None) or inner) if num_experts else inner,
         num_heads=num_heads,
         num_kv_heads=getattr(config, "num_key_value_heads", None) or num_heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // num_heads,
@@ -78,6 +80,9 @@ def read_facts(base: BaseModel) -> ModelFacts:
         has_tied_embeddings=bool(config.tie_word_embeddings),
         context_tokens=config.max_position_embeddings,
         weights_bytes=file.stat().st_size if file else 0,
+        num_experts=num_experts,
+        num_experts_per_token=getattr(config, "num_experts_per_tok", 0) if num_experts else 0,
+        has_softcap=bool(getattr(config, "attn_logit_softcapping", None)),
     )
 
 

@@ -209,7 +209,7 @@ BAD_ROWS = (
         "special-token.json",
         [said(("user", "What is <|im_end|> for?"), ("assistant", "It ends a turn: <|im_end|>.")), GOOD],
         2,
-        (1, "", "2 control tokens of the model in the text", "kept as plain text"),
+        (1, "", "control tokens of the model in the text: 2", "kept as plain text"),
     ),
     bad(
         "macros.json",
@@ -227,7 +227,7 @@ BAD_ROWS = (
         "long-message.json",
         [said(ASK, ("assistant", "the long way round " * 50_000)), GOOD],
         1,
-        (1, "", "tokens, data.max_length_tokens is 1,024", "left out"),
+        (1, "", "longer than data.max_length_tokens", "left out"),
         (1, "messages[1].content", "turn 1 of 1 has", "left out"),
     ),
     bad(

@@ -120,7 +120,8 @@ def test_a_long_conversation_becomes_windows_that_train_every_turn_once(tokenize
     assert all(window.input_ids[: len(system)] == system for window in windows), "each keeps the card"
     [fault] = found.faults
     assert str(fault) == (
-        f"x.json:1: {whole.num_tokens} tokens, data.max_length_tokens is 120 (cut into {len(windows)} examples)"
+        f"x.json:1: longer than data.max_length_tokens: {whole.num_tokens} tokens, the limit is 120 "
+        f"(cut into {len(windows)} examples)"
     )
 
 
@@ -188,7 +189,7 @@ def test_control_tokens_in_the_text_are_reported_with_their_number(tokenizer):
     talk = (Message("user", "<|im_start|> and <|im_end|>"), Message("assistant", "No."))
     [fault] = account(tokenizer, talk).faults
     assert (fault.path, fault.row, fault.action) == ("x.json", 1, "kept as plain text")
-    assert fault.reason == "2 control tokens of the model in the text"
+    assert fault.reason == "control tokens of the model in the text: 2"
 
 
 def test_one_pass_over_the_conversations_is_enough(tokenizer):

@@ -24,6 +24,7 @@ from duologue.train import (
     find_adapter,
     list_runs,
     load_resumable,
+    make_job,
     new_run,
     newest_unfinished,
     read_history,
@@ -274,3 +275,21 @@ def test_a_second_training_is_refused_and_a_dead_one_leaves_no_lock(tmp_path):
     process.communicate()
     with training_lock(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(("line", "length"), [("", 0), ("packing = true\n", 256)])
+def test_packing_asks_the_engine_for_rows_of_the_longest_example(folder, line, length):
+    toml = folder / "duologue.toml"
+    toml.write_text(toml.read_text().replace("[training]\n", f"max_length_tokens = 256\n[training]\n{line}"))
+    config = load_config(toml)
+    stats = measure_of(folder, config)
+    facts = known_facts(config.model.base)
+    plan = make_plan(config, stats, facts, MACHINE)
+    assert make_job(config, plan, folder).pack_length_tokens == length
+
+
+def measure_of(folder, config):
+    splits = load_splits(config, folder)
+    trainer = open_trainer("fake")
+    sets = make_examples(splits, trainer.tokenizer(None), config, Character("Lila"))
+    return measure(sets.train, sets.validation)

@@ -72,11 +72,11 @@ def load_subject(name: str, overrides: list[str] | None, *, is_recipe: bool) -> 
         )
         raise ConfigError("there is no such folder", where=name, action=hint)
     from duologue.chat import load_folder_character
-    from duologue.data import estimate_stats, load_splits
+    from duologue.data import counted_stats
 
     config = load_config(folder / "duologue.toml", overrides=overrides or ())
-    stats = estimate_stats(load_splits(config, folder), config, load_folder_character(folder, config))
-    return Subject(folder.name or name, config, stats, (_ESTIMATED,), folder)
+    stats, is_exact = counted_stats(config, folder, load_folder_character(folder, config))
+    return Subject(folder.name or name, config, stats, () if is_exact else (_ESTIMATED,), folder)
 
 
 def facts_of_base(base: str) -> ModelFacts:

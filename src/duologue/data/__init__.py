@@ -16,8 +16,10 @@ from duologue.data.account import (
 from duologue.data.found import DataFormat
 
 if TYPE_CHECKING:
+    from duologue.data.counts import counted_stats
     from duologue.data.estimate import estimate_stats
     from duologue.data.examples import ExampleSets, check_files, make_examples, prepare_examples
+    from duologue.data.files import resolve_files
     from duologue.data.histogram import Distribution
     from duologue.data.load import (
         Loaded,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
         load_files,
         load_settings,
         load_splits,
-        resolve_files,
     )
     from duologue.data.page import bin_name, look_page, message_title, shown_page, write_page
     from duologue.data.render import Rendered, RenderSettings, render_all
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # Imported when they are first asked for: a plan needs the counts only, and its start counts in tenths of a second.
 _LATER = {
+    "files": ("resolve_files",),
+    "counts": ("counted_stats",),
     "estimate": ("estimate_stats",),
     "examples": (
         "ExampleSets",
@@ -54,7 +57,6 @@ _LATER = {
         "load_files",
         "load_settings",
         "load_splits",
-        "resolve_files",
     ),
     "page": (
         "bin_name",
@@ -66,7 +68,7 @@ _LATER = {
     "render": (
         "Rendered",
         "RenderSettings",
-            "render_all",
+        "render_all",
     ),
     "show": (
         "Choice",
@@ -109,6 +111,7 @@ __all__ = [
     "TokenCounts",
     "bin_name",
     "check_files",
+    "counted_stats",
     "estimate_stats",
     "find_unknown_speakers",
     "load_files",

@@ -22,6 +22,7 @@ from duologue import __version__
 from duologue.data.store import cannot_write
 from duologue.errors import DataError
 
+CACHE_FOLDER = Path("runs") / ".cache"  # in a character's folder
 NUM_KEPT = 3  # entries; the newest is in use, the others make it cheap to go back to an earlier setting
 
 _MANIFEST = "manifest.json"

@@ -39,8 +39,9 @@ def cut(script: Script, labelled: Labelled, labeller: Labeller, *, limit_tokens:
     Raises:
         DataError: The template refuses a part of the conversation.
     """
-    reason = f"{len(labelled.whole.ids):,} tokens, data.max_length_tokens is {limit_tokens:,}"
-    turns = _turns(script.messages)
+    found_tokens = len(labelled.whole.ids)
+    reason = f"longer than data.max_length_tokens: {found_tokens:,} tokens, the limit is {limit_tokens:,}"
+    turns = turns_of(script.messages)
     if mode == "drop" or not turns:
         return Cut((), (CutNote(None, reason, "left out"),))
     starts = labeller.starts(script)
@@ -65,7 +66,7 @@ def cut(script: Script, labelled: Labelled, labeller: Labeller, *, limit_tokens:
         pieces, windows = [], []
     trained = [piece for piece in pieces if piece.spans]
     if mode == "windows" or not windows:
-        action = f"cut into {len(trained)} examples" if trained else "left out"
+        action = f"cut into {len(trained)} example{'s' if len(trained) > 1 else ''}" if trained else "left out"
     else:
         action = f"cut after turn {windows[0].stop} of {len(turns)}"
     notes = [CutNote(None, reason, action)]
@@ -89,7 +90,7 @@ def _pieces(script: Script, turns: Sequence[range], windows: Sequence[Window], l
     return [piece for found in labeller.label(scripts) for piece in (found.whole, *found.apart)]
 
 
-def _turns(messages: Sequence[Message]) -> list[range]:
+def turns_of(messages: Sequence[Message]) -> list[range]:
     """Return the places of each turn's messages: a turn ends with a reply, and the system message is in none."""
     turns: list[range] = []
     begin = 1 if messages and messages[0].role == "system" else 0

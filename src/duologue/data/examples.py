@@ -11,17 +11,25 @@ from typing import Protocol
 from duologue.characters import Character
 from duologue.config import Config
 from duologue.data.account import Account, DataStats, Fault, account_from_json, measure
-from duologue.data.cache import cache_key, file_sha256, find_entry, make_entry, read_document, write_document
+from duologue.data.cache import (
+    CACHE_FOLDER,
+    cache_key,
+    file_sha256,
+    find_entry,
+    make_entry,
+    read_document,
+    write_document,
+)
+from duologue.data.counts import deciding_parts, keep_counts
 from duologue.data.estimate import estimate_tokens
-from duologue.data.load import Splits, ignore, load_files, load_settings, load_splits, resolve_files, split
+from duologue.data.files import resolve_files
+from duologue.data.load import Splits, ignore, load_files, load_settings, load_splits, split
 from duologue.data.render import Rendered, RenderSettings, render_all
 from duologue.data.store import ExampleSelection, ExampleStore, ExampleWriter
 from duologue.data.tokens import TokenLedger
 from duologue.engine import Event, Example, OnEvent, TextTokenizer
 from duologue.errors import DataError
 from duologue.messages import Conversation
-
-CACHE_FOLDER = Path("runs") / ".cache"
 
 _TRAIN, _VALIDATION, _ACCOUNT = "train.examples", "validation.examples", "account.json"
 _MOST_TOKENS_IN_MEMORY = 1_000_000  # some 100 MB as Python numbers; more are read from the file when they are needed
@@ -92,14 +100,17 @@ def prepare_examples(
     paths = resolve_files(config.data.train, folder)
     hashes = {str(path): file_sha256(path) for path in paths}
     cache = folder / CACHE_FOLDER
-    key = _key(hashes, config, tokenizer, character)
+    parts = deciding_parts(hashes, config, character)
+    key = cache_key({**parts, "tokenizer": tokenizer.fingerprint})
     entry = find_entry(cache, key, say=lambda text: on_event(Event("warning", values={"text": text})))
     if entry is None:
         splits = load_splits(config, folder, on_event=on_event)
         _refuse_changed(splits.account, hashes)
         maker = _Maker(splits, tokenizer, config, character, on_event=on_event)
         entry = make_entry(cache, key, lambda into: _fill(into, maker))
-    return _open(entry)
+    prepared = _open(entry)
+    keep_counts(prepared.stats, folder, parts, is_exact=True)
+    return prepared
 
 
 def check_files(
@@ -255,22 +266,6 @@ def _open(entry: Path) -> ExampleSets:
 
 def _in_memory(examples: ExampleStore | ExampleSelection) -> Sequence[Example]:
     return tuple(examples) if sum(examples.lengths) <= _MOST_TOKENS_IN_MEMORY else examples
-
-
-def _key(hashes: Mapping[str, str], config: Config, tokenizer: TextTokenizer, character: Character) -> str:
-    return cache_key(
-        {
-            "files": list(hashes.items()),
-            "data": config.data.model_dump(mode="json"),
-            "seed": config.run.seed,
-            "rating": config.guard.rating,
-            "base": config.model.base,
-            "user_name": config.character.user_name,
-            "card": config.character.card,
-            "character": repr(character),
-            "tokenizer": tokenizer.fingerprint,
-        }
-    )
 
 
 def _refuse_changed(account: Account, hashes: Mapping[str, str]) -> None:

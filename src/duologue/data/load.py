@@ -3,7 +3,7 @@
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
@@ -17,6 +17,7 @@ from duologue.config import Config
 from duologue.data.account import Account, DuplicateCounts, FileAccount, SplitCounts
 from duologue.data.casting import Casting, find_casting_fault
 from duologue.data.duplicates import Duplicates
+from duologue.data.files import resolve_files
 from duologue.data.found import DUPLICATE_DROPPED
 from duologue.data.normalise import NormaliseSettings
 from duologue.data.sift import PersonalData, Sieve, find_speakers, sift_file
@@ -203,27 +204,6 @@ def refuse_faults(account: Account, config: Config) -> None:
             needed="at least one conversation with a user message and a reply",
             action="Run: duologue data check FILE",
         )
-
-
-def resolve_files(patterns: Iterable[str], folder: Path) -> tuple[Path, ...]:
-    """Return the files that `data.train` names, glob patterns expanded, sorted within a pattern.
-
-    Raises:
-        DataError: A pattern matches nothing.
-    """
-    found: list[Path] = []
-    for pattern in patterns:
-        path = Path(pattern)
-        base, relative = (Path(path.anchor), str(path.relative_to(path.anchor))) if path.anchor else (folder, pattern)
-        is_glob = any(sign in pattern for sign in "*?[")
-        matches = sorted(base.glob(relative)) if is_glob else [base / relative]
-        matches = [match for match in matches if match.is_file()] if is_glob else matches
-        if not matches:
-            raise DataError(
-                f"no file matches '{pattern}'", where=str(folder), action="Put your conversations there or name them."
-            )
-        found += [match for match in matches if match not in found]
-    return tuple(found)
 
 
 def weights_of(paths: Sequence[Path], weights: Mapping[str, float], folder: Path) -> dict[str, float]:

@@ -80,7 +80,7 @@ def render_all(
     Raises:
         DataError: The chat template cannot be labelled.
     """
-    renderer = _Renderer(tokenizer, character, settings)
+    renderer = Renderer(tokenizer, character, settings)
     notes = list(renderer.template_notes())
     is_short = True
     stream = iter(conversations)
@@ -99,7 +99,7 @@ def render_all(
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A conversation ready to be labelled: its messages, how many were put in front, and what was noticed so far."""
 
     source: str
@@ -108,10 +108,11 @@ class _Prepared:
     notes: tuple[tuple[str, str], ...]
 
 
-class _Renderer:
+class Renderer:
     """What every conversation of one call is rendered with."""
 
     def __init__(self, tokenizer: TextTokenizer, character: Character, settings: RenderSettings) -> None:
+        """Learn the template when it is first needed."""
         self._labeller = Labeller(tokenizer, whole_tokens=settings.max_length_tokens)
         self._special_tokens = tokenizer.special_tokens
         self._traits = tokenizer.traits
@@ -142,7 +143,7 @@ class _Renderer:
         for item, found in zip(prepared, labelled, strict=True):
             yield self._finish(item, found)
 
-    def _prepare(self, conversation: Conversation) -> _Prepared:
+    def _prepare(self, conversation: Conversation) -> Prepared:
         built = prompt.build(self._character, conversation.messages, user_name=self._settings.user_name)
         num_added = len(built) - len(conversation.messages)
         messages: list[Message] = []
@@ -154,7 +155,8 @@ class _Renderer:
                 num_neutralised += count_neutralised(message.content, text)
         notes: list[tuple[str, str]] = []
         if num_neutralised:
-            notes.append((f"{num_neutralised} control tokens of the model in the text", "kept as plain text"))
+            reason = f"control tokens of the model in the text: {num_neutralised}"
+            notes.append((reason, "kept as plain text"))
         num_late = sum(message.role == "system" for message in messages[1:])
         if num_late and not self._traits.carries_late_system:
             notes.append((f"{num_late} system messages in the middle", "folded into user messages"))
@@ -162,20 +164,20 @@ class _Renderer:
             notes.append(("it begins with a reply, which the chat template refuses", "an opening line put before it"))
         trained = _replies(messages, self._settings.train_on_greeting)
         trained -= {place + num_added for place in conversation.untrained}
-        return _Prepared(conversation.source, Script(tuple(messages), frozenset(trained)), num_added, tuple(notes))
+        return Prepared(conversation.source, Script(tuple(messages), frozenset(trained)), num_added, tuple(notes))
 
     def _needs_opening(self, messages: Sequence[Message]) -> bool:
         first = next((message.role for message in messages if message.role != "system"), "user")
         has_user = not self._traits.carries_system and messages[0].role == "system"  # the system text becomes one
         return first == "assistant" and not self._traits.carries_greeting and not has_user
 
-    def _label_one(self, item: _Prepared) -> Labelled | DataError:
+    def _label_one(self, item: Prepared) -> Labelled | DataError:
         try:
             return self._labeller.label([item.script])[0]
         except DataError as error:
             return error
 
-    def _finish(self, item: _Prepared, found: Labelled | DataError) -> Rendered:
+    def _finish(self, item: Prepared, found: Labelled | DataError) -> Rendered:
         path, _, row = item.source.rpartition(":")
 
         def fault(reason: str, action: str, field: str = "") -> Fault:

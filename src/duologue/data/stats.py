@@ -13,7 +13,7 @@ from typing import Any
 from duologue.characters import Character
 from duologue.config import Config
 from duologue.data.account import Account
-from duologue.data.cut import _turns
+from duologue.data.cut import turns_of
 from duologue.data.histogram import Distribution, distribution
 from duologue.data.label import Labelled
 from duologue.data.language import count_languages
@@ -240,7 +240,7 @@ class _Turns:
 
 
 def _measured_turns(traced: Traced, labelled: Labelled, tracer: Tracer) -> _Turns:
-    turns = _turns(traced.script.messages)
+    turns = turns_of(traced.script.messages)
     if not turns:
         return _Turns(len(labelled.whole.ids), (), ())
     starts = tracer.starts(traced.script)

@@ -7,7 +7,7 @@ from itertools import islice
 from duologue.characters import Character
 from duologue.data.cut import Cut
 from duologue.data.label import Labelled, Labeller, Piece, Script
-from duologue.data.render import Rendered, RenderSettings, _Prepared, _Renderer
+from duologue.data.render import Prepared, Rendered, Renderer, RenderSettings
 from duologue.engine import TextTokenizer
 from duologue.errors import DataError
 from duologue.messages import Conversation, Message
@@ -49,7 +49,7 @@ class Traced:
     pieces: tuple[TracedPiece, ...]
 
 
-class Tracer(_Renderer):
+class Tracer(Renderer):
     """Renders exactly as training does, and remembers."""
 
     def __init__(self, tokenizer: TextTokenizer, character: Character, settings: RenderSettings) -> None:
@@ -74,7 +74,7 @@ class Tracer(_Renderer):
         """Return where each message begins among the ids of the whole script, and where the last one ends."""
         return self._labeller.starts(script)
 
-    def _finish(self, item: _Prepared, found: Labelled | DataError) -> Rendered:
+    def _finish(self, item: Prepared, found: Labelled | DataError) -> Rendered:
         labelled = found if isinstance(found, Labelled) else None
         self._pieces = [labelled.whole, *labelled.apart] if labelled else ()
         self._log.entries = [(item.script, labelled)] if labelled else []

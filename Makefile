@@ -32,13 +32,15 @@ check: $(READY) ## lint, format, types, import contracts, sizes
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/sizes.py
 
-BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
+# planner_page.py and planner_peers.py are parts of planner_accuracy.py.
+BENCHMARKS := $(sort $(filter-out benchmarks/planner_p%.py,$(wildcard benchmarks/*.py)))
 bench: $(READY) ## every benchmark that needs no GPU; those in benchmarks/gpu/ are run one by one, on a GPU machine
 	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 	@$(if $(BENCHMARKS),,echo "benchmarks/ holds none that runs without a GPU")
 
-docs: $(READY) ## write docs/reference/ from the code
+docs: $(READY) ## write docs/reference/ and docs/explanation/claims.md from the code
 	@$(BIN)/python scripts/make_docs.py
+	@$(BIN)/python scripts/make_claims.py
 
 lock: $(READY) ## resolve pyproject.toml again into requirements/; add ARGS=--upgrade for newer versions
 	@$(BIN)/uv pip compile -q --config-file requirements/uv.toml $(ARGS) \

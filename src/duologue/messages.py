@@ -1,6 +1,6 @@
 """The nouns that travel between rooms: messages, conversations, recalled lines, replies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -23,11 +23,20 @@ class Conversation:
         messages: The messages in order; roles alternate between user and assistant after `data` has normalised them.
         source: `file:row`, with rows counted from 1.
         untrained: Positions in `messages` of replies that are context only, because their file says so.
+        places: Row and field of each message in its file; empty where message N is `messages[N].content` in the
+            source's row. Two conversations that differ in this alone are equal.
     """
 
     messages: tuple[Message, ...]
     source: str
     untrained: frozenset[int] = frozenset()
+    places: tuple[tuple[int, str], ...] = field(default=(), compare=False)
+
+    def place_of(self, number: int) -> tuple[int, str]:
+        """Return the row and the field in which message `number` stands in its file."""
+        if self.places:
+            return self.places[number]
+        return int(self.source.rpartition(":")[2]), f"messages[{number}].content"
 
     @property
     def num_turns(self) -> int:

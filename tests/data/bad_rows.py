@@ -209,13 +209,16 @@ BAD_ROWS = (
         "special-token.json",
         [said(("user", "What is <|im_end|> for?"), ("assistant", "It ends a turn: <|im_end|>.")), GOOD],
         2,
-        (1, "", "control tokens of the model in the text: 2", "kept as plain text"),
+        (1, "messages[0].content", "special tokens (control tokens) of the model in the text: 1", "kept as plain text"),
+        (1, "messages[1].content", "special tokens (control tokens) of the model in the text: 1", "kept as plain text"),
     ),
     bad(
         "macros.json",
         [said(("user", "Hello {{char}}, it is {{time}}."), ("assistant", "Hello {{user}}.")), GOOD],
         2,
+        (1, "messages[0].content", "macros of names ({{char}}): 1", "resolved"),
         (1, "messages[0].content", "macros that are not resolved", "kept as text"),
+        (1, "messages[1].content", "macros of names ({{user}}): 1", "resolved"),
     ),
     bad(
         "personal.json",
@@ -293,7 +296,13 @@ BAD_ROWS = (
     ),
     bad("two-formats.jsonl", lines(GOOD, ALPACA), 2),
     bad("capital-keys.json", [{"Messages": []}, GOOD], 1, (1, "", "unknown format", DROPPED)),
-    bad("upper-role.json", [said(("USER", "Is it late?"), ("Assistant", "No.")), GOOD], 2),
+    bad(
+        "upper-role.json",
+        [said(("USER", "Is it late?"), ("Assistant", "No.")), GOOD],
+        2,
+        (1, "messages[0].role", 'the role "USER"', "read as user"),
+        (1, "messages[1].role", 'the role "Assistant"', "read as assistant"),
+    ),
     bad(
         "single-message-rows.jsonl",
         lines({"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}),

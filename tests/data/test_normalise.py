@@ -188,7 +188,8 @@ def test_macros_of_names_stay_and_unknown_ones_are_named_without_their_arguments
     _, texts, notes = done(row_of(("u", "Hi {{char}}, {{User}} {{random::red,blue}} {{roll:2}}"), ("a", "{ok} {{}}")))
     assert texts == ["Hi {{char}}, {{User}} {{random::red,blue}} {{roll:2}}", "{ok} {{}}"]
     reason = "macros that are not resolved ({{random}}, {{roll}}): 2"
-    assert [(note.reason, note.action) for note in notes] == [(reason, "kept as text")]
+    names = "macros of names ({{User}}, {{char}}): 2"
+    assert [(note.reason, note.action) for note in notes] == [(names, "resolved"), (reason, "kept as text")]
 
 
 def test_control_characters_are_removed_and_noted():
@@ -215,7 +216,8 @@ def test_line_breaks_become_plain_and_are_counted_once_per_conversation():
         ("a\u200bb", "a\u200bb", [("invisible characters (U+200B): 1", "kept")]),
         ("\u202eabc", "\u202eabc", [("invisible characters (U+202E): 1", "kept")]),
         ("\U0001f469\u200d\U0001f680 \u0645\u06cc\u200c", "\U0001f469\u200d\U0001f680 \u0645\u06cc\u200c", []),
-        ("{a} {{char}}", "{a} {{char}}", []),
+        ("{a} {{char}}", "{a} {{char}}", [("macros of names ({{char}}): 1", "resolved")]),
+        ("a <b> <BOT>", "a <b> <BOT>", [("macros of names (<BOT>): 1", "resolved")]),
         ("plain", "plain", []),
     ],
 )

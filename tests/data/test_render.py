@@ -188,8 +188,13 @@ def test_a_conversation_with_nothing_to_learn_is_left_out_with_the_reason(tokeni
 def test_control_tokens_in_the_text_are_reported_with_their_number(tokenizer):
     talk = (Message("user", "<|im_start|> and <|im_end|>"), Message("assistant", "No."))
     [fault] = account(tokenizer, talk).faults
-    assert (fault.path, fault.row, fault.action) == ("x.json", 1, "kept as plain text")
-    assert fault.reason == "control tokens of the model in the text: 2"
+    assert (fault.path, fault.row, fault.field, fault.action) == (
+        "x.json",
+        1,
+        "messages[0].content",
+        "kept as plain text",
+    )
+    assert fault.reason == "special tokens (control tokens) of the model in the text: 2"
 
 
 def test_one_pass_over_the_conversations_is_enough(tokenizer):

@@ -324,7 +324,7 @@ def test_thoughts_that_a_person_wrote_stay_text():
     found = rendered(tokenizer, talk)
     [text] = trained_texts(tokenizer, found)
     assert text.replace("\u2060", "") == talk[1].content
-    assert "2 control tokens" in found.faults[1].reason
+    assert found.faults[1].reason.endswith("(control tokens) of the model in the text: 2")
     assert_each_reply_follows_what_chat_sends(tokenizer, talk, found.examples, [1])
 
 

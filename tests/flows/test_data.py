@@ -136,7 +136,7 @@ def test_a_second_run_comes_from_the_cache_and_a_damaged_cache_is_made_again(duo
     arguments = ("train", folder, "--no-eval", "--set", "training.max_steps=1", "--json")
     first = duologue(*arguments)
     assert first.exit_code == 0, first.err
-    [entry] = (folder / "runs" / ".cache").iterdir()
+    [entry] = entries(folder)
     written = (entry / "train.examples").stat().st_mtime_ns
     assert duologue(*arguments).exit_code == 0
     assert (entry / "train.examples").stat().st_mtime_ns == written
@@ -148,4 +148,9 @@ def test_a_second_run_comes_from_the_cache_and_a_damaged_cache_is_made_again(duo
     rows = json.loads((folder / "data" / "a.json").read_text())
     write(folder / "data" / "a.json", [*rows, {"instruction": "One more?", "output": "One more, passenger."}])
     assert duologue(*arguments).exit_code == 0
-    assert len(list((folder / "runs" / ".cache").iterdir())) == 2
+    assert len(entries(folder)) == 2
+
+
+def entries(folder):
+    """The prepared data in the cache; the file of counts stands beside it."""
+    return [path for path in (folder / "runs" / ".cache").iterdir() if path.is_dir()]

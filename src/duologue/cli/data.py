@@ -1,9 +1,9 @@
 """`duologue data`: the account of conversation files."""
 
 import sys
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,9 @@ from duologue.cli.output import JsonFlag, Output
 from duologue.cli.progress import show_progress
 from duologue.cli.show import show_account
 from duologue.config import Config, load_config, make_config
-from duologue.data import Account, check_files, find_unknown_speakers, load_settings
+from duologue.data import Account, Fault, FileAccount, check_files, find_unknown_speakers, load_settings
 from duologue.engine import BaseModel, TextTokenizer, open_trainer
-from duologue.errors import ConfigError, DataError, EngineError
+from duologue.errors import ConfigError, DataError, DuologueError, EngineError
 
 app = typer.Typer(help="Look at conversation files.", no_args_is_help=True)
 
@@ -35,6 +35,7 @@ _CONFIG_NAME = "duologue.toml"
 _DEFAULT_BASE = "bundled:smollm2-135m"
 _NAME = "Character"
 _SHOWN_FAULTS = 50
+_NOT_COUNTED = "file not counted"
 
 
 @app.command()
@@ -49,10 +50,27 @@ def check(
 ) -> None:
     """Check files and list every fault; exits with 3 when a row or a file was refused."""
     out = Output(is_json=is_json)
+    try:
+        account = _account(files, out, user_names=user_names, character_names=character_names, base=base)
+    except DuologueError as error:
+        if not is_json:
+            raise
+        out.result(_unread(files, error))
+        raise typer.Exit(error.exit_code) from error
+    show_account(out, account, None)
+    _show_faults(out, account)
+    out.result(account.as_json())
+    if account.num_refused and not is_lenient:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _account(
+    files: list[Path], out: Output, *, user_names: list[str] | None, character_names: list[str] | None, base: str
+) -> Account:
     config, folder = config_for(files, user_names=user_names, character_names=character_names, base=base)
     config = ask_who_is_who(files, config, folder, out)
     with show_progress(out) as on_event:
-        account = check_files(
+        return check_files(
             files,
             config,
             folder,
@@ -60,11 +78,23 @@ def check(
             open_tokenizer=lambda: open_tokenizer(config.model.base, out),
             on_event=on_event,
         )
-    show_account(out, account, None)
-    _show_faults(out, account)
-    out.result(account.as_json())
-    if account.num_refused and not is_lenient:
-        raise typer.Exit(DataError.exit_code)
+
+
+def _unread(files: list[Path], error: DuologueError) -> dict[str, Any]:
+    """Return the account of a command that ended before the files were counted: each of them with the reason."""
+    unread = tuple(
+        FileAccount(
+            path=str(path),
+            format="unknown",
+            sha256="",
+            num_rows=0,
+            num_loaded=0,
+            num_dropped=0,
+            faults=[Fault(str(path), 0, "", error.sentence(), _NOT_COUNTED)],
+        )
+        for path in files
+    )
+    return Account(unread, 0, 0, 0).as_json() | error.as_json()
 
 
 def config_for(
@@ -138,7 +168,10 @@ def _character_folder(file: Path) -> Path | None:
 
 
 def _show_faults(out: Output, account: Account) -> None:
-    for fault in islice(account.iter_faults(), _SHOWN_FAULTS):
+    # What was refused comes first: a note in every row must not push it out of sight.
+    refused = filter(lambda fault: fault.is_refused, account.iter_faults())
+    others = filter(lambda fault: not fault.is_refused, account.iter_faults())
+    for fault in islice(chain(refused, others), _SHOWN_FAULTS):
         out.say(f"  {fault}")
     if account.num_faults > _SHOWN_FAULTS:
         out.say(f"  and {account.num_faults - _SHOWN_FAULTS:,} more; --json lists them all")

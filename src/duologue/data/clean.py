@@ -6,7 +6,7 @@ from duologue.data.found import RowFault
 
 # What a text seldom holds; one search finds out that there is nothing to do.
 _ODD = re.compile(
-    "[{\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff"
+    "[{<\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -15,7 +15,8 @@ _HIDDEN = re.compile("[\xad\u200b\u202a-\u202e\u2060-\u2069\U000e0000-\U000e007f
 _LINE_SEPARATOR = re.compile("[\u2028\u2029]")
 _MACRO = re.compile(r"\{\{([^{}\n]{1,120})\}\}")
 _MACRO_NAME = re.compile(r"\s*([^\s:]{1,24})")
-_RESOLVED_MACROS = frozenset({"char", "user"})  # by characters.Character.resolve_macros
+_RESOLVED = re.compile(r"\{\{(?:char|user)\}\}|<(?:bot|user)>", re.IGNORECASE)  # by Character.resolve_macros
+_RESOLVED_MACROS = frozenset({"char", "user"})
 _MOST_SHOWN = 3
 # Anything but space and characters that leave no mark: joiners, variation selectors, fillers, the braille blank.
 _VISIBLE = re.compile(
@@ -56,6 +57,10 @@ def clean(text: str, *, field: str) -> tuple[str, tuple[tuple[str, str], ...], i
     hidden = _HIDDEN.findall(text)
     if hidden:
         changes.append((f"invisible characters ({_listed(hidden)}): {len(hidden)}", "kept"))
+    names = _RESOLVED.findall(text)
+    if names:
+        shown = ", ".join(sorted(set(names))[:_MOST_SHOWN])
+        changes.append((f"macros of names ({shown}): {len(names)}", "resolved"))
     unknown = [_macro_name(macro) for macro in _MACRO.findall(text) if macro.lower() not in _RESOLVED_MACROS]
     if unknown:
         shown = ", ".join(sorted(set(unknown))[:_MOST_SHOWN])

@@ -147,6 +147,7 @@ _COLUMNS = frozenset(
     {"messages", "conversations", "conversation", "instruction", "input", "output", "response", "prompt", "completion"}
     | {"system", "role", "content", "from", "value", "text", "user", "assistant", "human", "question", "answer"}
 )
+_LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 _DELIMITERS = (",", "\t", ";")
 # "31/12/2025, 22:15 - ", "[31.12.25, 22:15:01] ", with the invisible mark that phones put before it
 _CHAT_LINE = re.compile("[\u200e\u200f\u202a]*\\[?\\d{1,4}[./-]\\d{1,2}[./-]\\d{1,4},?[ \u00a0\u202f]")
@@ -159,6 +160,8 @@ def _objects(head: str, lines: list[str], *, is_whole: bool, suffix: str) -> Con
     try:
         _, end = parse_at(head, start)
     except JsonFault as fault:
+        if len(lines) == 1 and is_whole and suffix in _LINE_SUFFIXES:
+            return _LINES
         # Larger than the head, or broken: the first line if the others look like rows, else the only object there is.
         is_large = fault.is_cut and not is_whole
         num_row_like = sum(map(_is_row_like, lines))
@@ -167,7 +170,7 @@ def _objects(head: str, lines: list[str], *, is_whole: bool, suffix: str) -> Con
         return _VALUES
     follows = skip_space(head, end)
     if follows == len(head) and is_whole:
-        return _LINES if suffix in {".jsonl", ".ndjson"} else _VALUES
+        return _LINES if suffix in _LINE_SUFFIXES else _VALUES
     is_same_line = "\n" not in head[end:follows]
     return _VALUES if is_same_line and head[follows : follows + 1] == "{" else _LINES
 

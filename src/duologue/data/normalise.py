@@ -5,6 +5,7 @@ Greetings stay in front. `{{char}}` and `{{user}}` stay as they are: the prompt 
 chat alike.
 """
 
+import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +19,8 @@ MERGED: Final = "merged with the message before"
 
 Place = tuple[int, str]
 """Row and field of a message in its file."""
+
+_PLAIN_FIELDS = tuple(f"messages[{number}].content" for number in range(64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,17 @@ def trace_normalised(dialogue: Dialogue, *, path: str, settings: NormaliseSettin
     parts = builder.parts
     untrained = frozenset(index for index, part in enumerate(parts) if not part.is_trained)
     messages = tuple(Message(part.role, "\n".join(part.texts)) for part in parts)
-    conversation = Conversation(messages, f"{path}:{dialogue.row}", untrained)
-    return Normalised(conversation, tuple(builder.notes), tuple(part.places[0] for part in parts))
+    places = tuple([part.places[0] for part in parts])
+    kept = () if _are_plain(places, dialogue.row) else tuple([(row, sys.intern(where)) for row, where in places])
+    conversation = Conversation(messages, f"{path}:{dialogue.row}", untrained, kept)
+    return Normalised(conversation, tuple(builder.notes), places)
+
+
+def _are_plain(places: tuple[Place, ...], row: int) -> bool:
+    """Return whether the messages stand in one row in the order and under the names that every reader expects."""
+    return len(places) <= len(_PLAIN_FIELDS) and all(
+        at == row and where == plain for (at, where), plain in zip(places, _PLAIN_FIELDS, strict=False)
+    )
 
 
 @dataclass(slots=True)
@@ -151,6 +163,8 @@ class _Builder:
             parts.pop()
             if len(parts) > 1 and parts[-2].role == "system":
                 parts[-2].take(before)
+                at, where = before.places[0]
+                self.notes.append(Note(at, where, "two system messages, as what stood between them moved", MERGED))
             else:
                 parts.insert(-1, before)
         else:

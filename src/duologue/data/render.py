@@ -102,10 +102,10 @@ def render_all(
 class Prepared:
     """A conversation ready to be labelled: its messages, how many were put in front, and what was noticed so far."""
 
-    source: str
+    conversation: Conversation
     script: Script
     num_added: int
-    notes: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str, int | None], ...]  # reason, action, the message where it is about one
 
 
 class Renderer:
@@ -147,24 +147,25 @@ class Renderer:
         built = prompt.build(self._character, conversation.messages, user_name=self._settings.user_name)
         num_added = len(built) - len(conversation.messages)
         messages: list[Message] = []
-        num_neutralised = 0
+        notes: list[tuple[str, str, int | None]] = []
         for place, message in enumerate(built):
             text = neutralise(message.content, self._special_tokens)
             messages.append(message if text is message.content else Message(message.role, text))
             if place >= num_added:
-                num_neutralised += count_neutralised(message.content, text)
-        notes: list[tuple[str, str]] = []
-        if num_neutralised:
-            reason = f"control tokens of the model in the text: {num_neutralised}"
-            notes.append((reason, "kept as plain text"))
+                num_neutralised = count_neutralised(message.content, text)
+                if num_neutralised:
+                    reason = f"special tokens (control tokens) of the model in the text: {num_neutralised}"
+                    notes.append((reason, "kept as plain text", place - num_added))
         num_late = sum(message.role == "system" for message in messages[1:])
         if num_late and not self._traits.carries_late_system:
-            notes.append((f"{num_late} system messages in the middle", "folded into user messages"))
+            notes.append((f"{num_late} system messages in the middle", "folded into user messages", None))
         if self._needs_opening(messages):
-            notes.append(("it begins with a reply, which the chat template refuses", "an opening line put before it"))
+            notes.append(
+                ("it begins with a reply, which the chat template refuses", "an opening line put before it", None)
+            )
         trained = _replies(messages, self._settings.train_on_greeting)
         trained -= {place + num_added for place in conversation.untrained}
-        return Prepared(conversation.source, Script(tuple(messages), frozenset(trained)), num_added, tuple(notes))
+        return Prepared(conversation, Script(tuple(messages), frozenset(trained)), num_added, tuple(notes))
 
     def _needs_opening(self, messages: Sequence[Message]) -> bool:
         first = next((message.role for message in messages if message.role != "system"), "user")
@@ -178,30 +179,32 @@ class Renderer:
             return error
 
     def _finish(self, item: Prepared, found: Labelled | DataError) -> Rendered:
-        path, _, row = item.source.rpartition(":")
+        source = item.conversation.source
+        path, _, row = source.rpartition(":")
 
-        def fault(reason: str, action: str, field: str = "") -> Fault:
-            return Fault(path, int(row), field, reason, action)
+        def fault(reason: str, action: str, place: int | None = None) -> Fault:
+            at, where = (int(row), "") if place is None else item.conversation.place_of(place)
+            return Fault(path, at, where, reason, action)
 
         faults = [fault(*note) for note in item.notes]
         if isinstance(found, DataError):
-            return Rendered(item.source, (), (*faults, fault(found.found, "left out")))
+            return Rendered(source, (), (*faults, fault(found.found, "left out")))
         if not item.script.trained:
-            return Rendered(item.source, (), (*faults, fault(NOTHING_TO_LEARN, "left out")))
+            return Rendered(source, (), (*faults, fault(NOTHING_TO_LEARN, "left out")))
         pieces: Sequence[Piece] = [found.whole, *found.apart]
         if len(found.whole.ids) > self._settings.max_length_tokens:
             try:
                 parts = self._cut(item.script, found)
             except DataError as error:
-                return Rendered(item.source, (), (*faults, fault(error.found, "left out")))
+                return Rendered(source, (), (*faults, fault(error.found, "left out")))
             pieces = parts.pieces
             for note in parts.notes:
-                field = "" if note.place is None else f"messages[{note.place - item.num_added}].content"
-                faults.append(fault(note.reason, note.action, field))
+                place = None if note.place is None else note.place - item.num_added
+                faults.append(fault(note.reason, note.action, place))
         elif found.apart:
             faults.append(fault(f"{len(found.apart)} replies {ONLY_AS_LAST}", "made examples of their own"))
-        examples = [Example(tuple(p.ids), tuple(p.labels()), item.source) for p in pieces if p.spans]
-        return Rendered(item.source, tuple(examples), tuple(faults))
+        examples = [Example(tuple(p.ids), tuple(p.labels()), source) for p in pieces if p.spans]
+        return Rendered(source, tuple(examples), tuple(faults))
 
     def _cut(self, script: Script, found: Labelled) -> Cut:
         limit, mode = self._settings.max_length_tokens, self._settings.long_conversations

@@ -26,6 +26,7 @@ _MAGIC = b"duologue-store-1"
 _FOOTER_LENGTH = struct.Struct("<Q")
 _ID_TYPES = {2: "H", 4: "I", 8: "Q"}  # type of a token id by its bytes
 _NO_ROW = 2**64 - 1
+_PLACE_BYTES = 72  # of a pair of a row and a field, whose text is shared
 _LETTERS: dict[Role, str] = {"system": "s", "user": "u", "assistant": "a"}
 _ROLES: dict[str, Role] = {letter: role for role, letter in _LETTERS.items()}
 
@@ -133,6 +134,7 @@ class ConversationWriter:
             return
         self._few.append(conversation)
         self._num_bytes += sum(len(message.content) for message in conversation.messages)
+        self._num_bytes += _PLACE_BYTES * len(conversation.places)
         if self._num_bytes > self._memory_bytes:
             self._move_to_file()
 
@@ -335,14 +337,15 @@ def _format_conversation(conversation: Conversation) -> bytes:
         sorted(conversation.untrained),
         "".join(_LETTERS[message.role] for message in conversation.messages),
         [message.content for message in conversation.messages],
+        conversation.places,
     ]
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def _parse_conversation(raw: bytes) -> Conversation:
-    source, untrained, letters, contents = json.loads(raw.decode("utf-8", "surrogatepass"))
+    source, untrained, letters, contents, places = json.loads(raw.decode("utf-8", "surrogatepass"))
     messages = tuple(Message(_ROLES[letter], content) for letter, content in zip(letters, contents, strict=True))
-    return Conversation(messages, source, frozenset(untrained))
+    return Conversation(messages, source, frozenset(untrained), tuple((row, field) for row, field in places))
 
 
 def _read_at(stream: IO[bytes], lock: threading.Lock, begin: int, size: int) -> bytes:

@@ -12,8 +12,8 @@ _LOOKALIKES = str.maketrans(
     "\u2018\u2019\u2010\u2011\u2012\u2013\u2014",  # quotation marks and dashes
     "aeopcyxisjdhkmtqwaeikvoptuxiagioo''-----",
 )
-_LEET = str.maketrans("013457@$!|", "oieastasil")
-_LEET_ONE_AS_L = str.maketrans("1", "l")
+LEET = str.maketrans("013457@$!|", "oieastasil")
+LEET_ONE_AS_L = str.maketrans("1", "l")
 _TAGS = {code: code - 0xE0000 for code in range(0xE0020, 0xE007F)}  # invisible copies of ASCII
 _SPELLED_OUT = re.compile(r"(?<!\w)\w([ .*\-])(?:\w\1)+\w(?!\w)")
 _SPACING = re.compile(r"[ .*\-]")
@@ -33,8 +33,8 @@ def fold(text: str) -> str:
 def views(text: str) -> str:
     """Return every reading of `text`, one per line: folded, leet resolved, spelled-out words joined."""
     folded = fold(text)
-    leet = folded.translate(_LEET)
-    leet_with_l = folded.translate(_LEET_ONE_AS_L).translate(_LEET)
+    leet = folded.translate(LEET)
+    leet_with_l = folded.translate(LEET_ONE_AS_L).translate(LEET)
     joined = [_SPELLED_OUT.sub(lambda run: _SPACING.sub("", run[0]), reading) for reading in (folded, leet)]
     readings = [" ".join(reading.split()) for reading in (folded, leet, leet_with_l, *joined)]
     return "\n".join(dict.fromkeys(readings))
@@ -47,9 +47,9 @@ def quick_views(texts: Sequence[str]) -> tuple[str, ...]:
     text and end in the next.
     """
     folded = fold("\n".join(texts))
-    readings = [folded, folded.translate(_LEET)]
+    readings = [folded, folded.translate(LEET)]
     if "1" in folded:
-        readings.append(folded.translate(_LEET_ONE_AS_L).translate(_LEET))
+        readings.append(folded.translate(LEET_ONE_AS_L).translate(LEET))
     if any(_SPELLED_OUT_HINT.search(reading) for reading in readings[:2]):
         return ()
     return tuple(dict.fromkeys(readings))

@@ -14,12 +14,18 @@ from duologue.data.formats.values import (
     role_of,
     shown,
     text_of,
+    unused_texts,
 )
 from duologue.data.found import Dialogue, Note, RowFault, Turn
 
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 _CALL_KEYS = ("tool_calls", "function_call")
 _PLAIN_KEYS = frozenset({"role", "content", "from", "value"})
+# The roles as OpenAI and ShareGPT spell them; any other word is understood, but said.
+_USUAL_WORDS = {
+    "role": frozenset({"system", "user", "assistant"}),
+    "from": frozenset({"system", "user", "human", "assistant", "gpt", "chatgpt", "bing", "bard"}),
+}
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 
 
@@ -33,6 +39,7 @@ def read_chat_row(row: JsonObject, number: int) -> Dialogue:
     key = next(key for key in ("messages", "conversations", "conversation") if key in row)
     turns = system_turns(row, number)
     turns += read_turns(required_list(row, key), key, row=number, notes=notes)
+    notes += unused_texts(row, frozenset({key}), turns)
     return Dialogue(number, tuple(turns), tuple(notes))
 
 
@@ -62,6 +69,10 @@ def _turn(item: object, at: str, *, row: int, notes: list[Note]) -> Turn:
     is_sharegpt = "from" in message or ("value" in message and "role" not in message)
     role_key, text_key = ("from", "value") if is_sharegpt else ("role", "content")
     role = known_role(message.get(role_key)) or role_of(required(message, role_key, f"{at}."), f"{at}.{role_key}")
+    if message[role_key] not in _USUAL_WORDS[role_key]:
+        reason = f"the role {shown(message[role_key])}"
+        if not any(note.reason == reason for note in notes):  # the same word once per row
+            notes.append(Note(row, f"{at}.{role_key}", reason, f"read as {role}"))
     if text_key not in message:
         text_key = _other_text_key(message, at, text_key)
     field = f"{at}.{text_key}"
@@ -130,4 +141,4 @@ def _part(value: object, field: str) -> str:
         raise RowFault(f"{field}.type", f"found a JSON {json_type(kind)}; expected a string")
     if kind not in _TEXT_PARTS:
         raise RowFault(field, f"a part of the type {shown(kind)}; only text can be learned")
-    return text_of(part.get("text"), f"{field}.text")
+    return text_of(required(part, "text", f"{field}."), f"{field}.text")

@@ -158,5 +158,6 @@ def _refuse(row: JsonObject) -> NoReturn:
         hint = "; the keys are written in small letters, without spaces around them"
     elif inside := [key for key, item in row.items() if isinstance(item, list) and item and isinstance(item[0], dict)]:
         hint = f"; if the rows are the list in {shown(str(inside[0]))}, save that list as the file"
-    names = ", ".join(shown(str(key)) for key in sorted(keys, key=str)[:8]) or "none"
-    raise RowFault("", f"unknown format; found the keys {names}; expected {_EXPECTED}{hint}")
+    names = ", ".join(shown(str(key)) for key in sorted(keys, key=str)[:8])
+    found = f"found the keys {names}" if names else "found an empty object"
+    raise RowFault("", f"unknown format; {found}; expected {_EXPECTED}{hint}")

@@ -1,7 +1,15 @@
 """Rows that hold a question and its reply: Alpaca's `instruction` and `output`, and `prompt` and `completion`."""
 
 from duologue.data.formats.chat_rows import read_turns, system_turns
-from duologue.data.formats.values import JsonObject, json_type, missing, optional_text, required_text, text_of
+from duologue.data.formats.values import (
+    JsonObject,
+    json_type,
+    missing,
+    optional_text,
+    required_text,
+    text_of,
+    unused_texts,
+)
 from duologue.data.found import Dialogue, Note, RowFault, Turn
 from duologue.messages import Role
 
@@ -24,7 +32,8 @@ def read_alpaca_row(row: JsonObject, number: int) -> Dialogue:
         Turn("user", "", question, number, "instruction"),
         Turn("assistant", "", required_text(row, reply_key), number, reply_key),
     ]
-    return Dialogue(number, tuple(turns))
+    used = frozenset({"instruction", "history", reply_key})
+    return Dialogue(number, tuple(turns), tuple(unused_texts(row, used, turns)))
 
 
 def read_prompt_row(row: JsonObject, number: int) -> Dialogue:
@@ -44,7 +53,9 @@ def read_prompt_row(row: JsonObject, number: int) -> Dialogue:
         for turn in prompt
     )
     reply = _side(row, reply_key, number=number, notes=notes)
-    return Dialogue(number, (*system_turns(row, number), *context, *reply), tuple(notes))
+    turns = [*system_turns(row, number), *context, *reply]
+    notes += unused_texts(row, frozenset({prompt_key, reply_key}), turns)
+    return Dialogue(number, tuple(turns), tuple(notes))
 
 
 def _side(row: JsonObject, key: str, *, number: int, notes: list[Note]) -> list[Turn]:

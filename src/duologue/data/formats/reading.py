@@ -100,7 +100,7 @@ class Reading:
                     raise RowFault("", "a line of a SillyTavern chat among rows of another format")
             except RowFault as fault:
                 self._tally.num_rows += 1
-                yield refused(row.number, fault)
+                yield refused(row.number, _with_hint(fault) if self._container == "csv" else fault)
                 continue
             if data_format == "sillytavern":
                 yield from read_sillytavern(chain([row], rows), self._tally)
@@ -134,6 +134,13 @@ def _format_of(value: object) -> DataFormat:
     if isinstance(value, list) and value and isinstance(value[0], dict) and "chat" in value[0]:
         return "open-webui"  # several exports put into one file: each of them is a list of chats
     return detect_format(value)
+
+
+def _with_hint(fault: RowFault) -> RowFault:
+    """Return the fault of a record of a table whose columns are of no known format, with what may be missing."""
+    if not fault.reason.startswith("unknown format"):
+        return fault
+    return RowFault(fault.field, f"{fault.reason}; the keys are the columns in the header, the first line of the table")
 
 
 def _with_lists(value: object) -> object:

@@ -2,7 +2,8 @@
 
 from typing import Any, NoReturn
 
-from duologue.data.found import RowFault
+from duologue.data.formats.tally import NOT_USED
+from duologue.data.found import Note, RowFault, Turn
 from duologue.messages import Role
 
 JsonObject = dict[str, Any]
@@ -26,6 +27,11 @@ _ROLE_WORDS: dict[str, Role] = {
     "character": "assistant",
     "ai": "assistant",
 }
+# Keys that hold the text of a conversation in one format or another.
+_TEXT_KEYS = frozenset(
+    {"messages", "conversations", "conversation", "instruction", "output", "response", "prompt", "completion"}
+    | {"question", "answer", "context", "history", "system_prompt", "chosen", "rejected"}
+)
 _TOOL_WORDS = frozenset(
     {
         "tool",
@@ -156,6 +162,25 @@ def role_of(value: object, field: str) -> Role:
     if word in _TOOL_WORDS:
         raise RowFault(field, f'the role "{word}" belongs to a tool; conversations with tools cannot be learned')
     raise RowFault(field, f"unknown role {shown(value)}; expected system, user or assistant")
+
+
+def unused_texts(row: JsonObject, used: frozenset[str], turns: list[Turn]) -> list[Note]:
+    """Return a note for each text of a row that stands under the key of another format and is not used.
+
+    A text that is in the conversation anyway, such as the prompt beside all messages, is none.
+    """
+    others = (row.keys() & _TEXT_KEYS) - used
+    if not others:
+        return []
+    texts = [turn.text.strip() for turn in turns]
+    found = []
+    for key in sorted(others):
+        value = row[key]
+        is_there = value.strip() in texts if isinstance(value, str) else any(value == row.get(name) for name in used)
+        if value and not is_there:
+            names = ", ".join(f"'{name}'" for name in sorted(used & row.keys()))
+            found.append(Note(turns[-1].row, key, f"a text beside {names}", NOT_USED))
+    return found
 
 
 def missing(field: str, expected: str = "") -> NoReturn:

@@ -251,6 +251,7 @@ class Page:
             await generation.more(len(text), timeout_seconds=_LOOK_AROUND_SECONDS)
             await asyncio.sleep(1 / FRAMES_PER_SECOND)
             if view.turn != following.turn:
+                yield {self._notice: gr.skip()}  # Gradio repeats an event's last update at its end: let it be nothing
                 return
         updates = await run_in_threadpool(self._stored, session_id)
         if generation.error:

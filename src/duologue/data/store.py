@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,8 +37,9 @@ T = TypeVar("T")
 class _Records(Sequence[T]):
     """A sequence whose items are made when they are asked for; equal to any sequence with equal items."""
 
+    @abstractmethod
     def _item(self, at: int) -> T:
-        raise NotImplementedError
+        """Make item `at`, which is there."""
 
     @overload
     def __getitem__(self, at: int) -> T: ...

@@ -42,16 +42,6 @@ class Visit:
         self.page.get_by_label("Your message").fill(text)
         self.page.keyboard.press("Enter")
 
-    def say_until_shown(self, text: str) -> None:
-        """Say something right after leaving a chat: for a tenth of a second the page still follows the old reply."""
-        shown = self.page.locator("#messages .user.message", has_text=text)
-        for _ in range(20):
-            self.say(text)
-            with contextlib.suppress(AssertionError):
-                expect(shown).to_have_count(1, timeout=1000)
-                return
-        expect(shown).to_have_count(1)
-
     def expect_reply(self, text: str, *, number: int = -1) -> None:
         expect(self.page.locator("#messages .bot.message").nth(number)).to_contain_text(text)
 
@@ -203,7 +193,9 @@ def test_a_chat_can_be_left_while_its_reply_is_written(browser, tmp_path):
         expect(rows).to_have_count(1)
         gate.opened.set()
         server.wait_until_idle()
-        visit.say_until_shown("Something else")
+        visit.page.wait_for_timeout(1000)  # the event that followed the chat that was left has ended by now
+        expect(rows).to_have_count(1)
+        visit.say("Something else")
         visit.expect_reply("First word and the rest.")
 
 

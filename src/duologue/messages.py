@@ -55,6 +55,11 @@ class RecalledLine:
         session_id: The session the line was said in.
         said_at: ISO-8601 time (UTC) at which it was said.
         score: Relevance, higher is better; only comparable within one recall.
+        kind: Said word for word, or a fact drawn from what was said.
+        message_id: The message it came from; 0 when no message of this folder did.
+        is_pinned: Recalled before all others.
+        is_guess: Concluded, not said.
+        origin: Which reader found it.
     """
 
     text: str
@@ -63,6 +68,11 @@ class RecalledLine:
     session_id: str
     said_at: str
     score: float
+    kind: Literal["turn", "fact"] = "turn"
+    message_id: int = 0
+    is_pinned: bool = False
+    is_guess: bool = False
+    origin: Literal["local", "supermemory"] = "local"
 
 
 FinishReason = Literal["stop", "length", "cancelled", "content_filter"]
@@ -81,6 +91,7 @@ class Reply:
         first_token_seconds: Time from the request to the first token.
         total_seconds: Time from the request to the last token.
         recalled: Memory lines that were part of the prompt.
+        num_cached_tokens: Tokens of the prompt that the engine had kept from before; -1 when it cannot tell.
     """
 
     text: str
@@ -91,6 +102,7 @@ class Reply:
     first_token_seconds: float
     total_seconds: float
     recalled: tuple[RecalledLine, ...] = ()
+    num_cached_tokens: int = -1
 
     @property
     def tokens_per_second(self) -> float:

@@ -81,6 +81,15 @@ class LoraSection(Section):
     """Linear layers to adapt: `all-linear` or names such as `q_proj`."""
     num_layers: Literal["all"] | PositiveInt = "all"
     """Adapt only the last N transformer blocks; the backward pass ends at the lowest of them."""
+    use_rslora: bool = False
+    """Multiply the update by alpha / sqrt(rank) instead of alpha / rank (rsLoRA)."""
+    use_dora: bool = False
+    """Learn the length of each weight row apart from its direction (DoRA); slower by a quarter."""
+    init_weights: Literal["default", "pissa", "loftq"] = "default"
+    """How the adapter begins: at zero, at the base's largest singular values (PiSSA), or at what quantisation lost
+    (LoftQ, for a 4-bit base)."""
+    lr_ratio: Annotated[float, Field(ge=1)] = 1.0
+    """Learning rate of the second matrix over that of the first (LoRA+ takes 16)."""
 
 
 class TrainingSection(Section):
@@ -107,6 +116,21 @@ class TrainingSection(Section):
     packing: bool = False
     """Put the conversations of a step behind each other in rows of `data.max_length_tokens`, each seeing only itself,
     instead of padding micro-batches."""
+    optimizer: Literal["auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"] = "auto"
+    """AdamW with 32-bit or 8-bit state, the paged ones move it to system memory when the GPU is full; `auto` is
+    `adamw`, fused into one kernel where torch can."""
+    neftune_alpha: Annotated[float, Field(ge=0)] = 0.0
+    """Noise on the embeddings while training (NEFTune takes 5); 0 adds none."""
+    adapter_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the adapter's weights; `auto` is what the plan finds as good and smaller."""
+    compile: bool = False
+    """Compile the model before the first step: minutes of waiting that a run of hours gets back."""
+    early_stopping_patience: Annotated[int, Field(ge=0)] = 0
+    """End the run, with the best weights, after so many evaluations without a better one; 0 never does."""
+    early_stopping_on: Literal["loss", "replies"] = "loss"
+    """What must get better: the loss on held-out conversations, or the sampled replies that pass their checks."""
+    num_sample_replies: Annotated[int, Field(ge=0, le=20)] = 2
+    """Replies drawn at each evaluation, and checked for loops, for a missing end and for speaking for the user."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Recompute activations to save memory; `auto` turns it on only when the run would not fit without."""
     save_every_steps: Auto | PositiveInt = "auto"
@@ -139,6 +163,23 @@ class CharacterSection(Section):
     """Character card (PNG or JSON), relative to duologue.toml; empty for a plain assistant named after the folder."""
     user_name: Annotated[str, Field(min_length=1, max_length=80)] = "User"
     """What `{{user}}` stands for."""
+    persona: str = ""
+    """Who the user is, in a sentence or two; part of the prompt."""
+    companions: tuple[str, ...] = ()
+    """Cards of further characters in the same chats, relative to duologue.toml."""
+    speaking_order: Literal["natural", "list", "manual", "pooled"] = "natural"
+    """Who replies in a chat of several: whoever is named or chimes in, all in order, whom the user asks, or whoever has
+    not spoken since the user."""
+    lorebooks: tuple[str, ...] = ()
+    """Lorebook files beside the card's own, relative to duologue.toml."""
+    lore_scan_messages: Annotated[int, Field(ge=0, le=1000)] = 2
+    """Messages at the end of the chat in which the keys of lore are looked for, unless a lorebook says."""
+    lore_fraction: Fraction = 0.25
+    """Largest share of the context that fired lore may take, unless a lorebook says."""
+    author_note: str = ""
+    """A note to the model, set into the chat near its end."""
+    author_note_depth: Annotated[int, Field(ge=0, le=1000)] = 4
+    """Messages that stand below the author's note."""
 
 
 class GenerationSection(Section):
@@ -156,8 +197,44 @@ class GenerationSection(Section):
     """Tokens below this share of the best token's probability are dropped."""
     repetition_penalty: Annotated[float, Field(gt=0, le=3)] = 1.05
     """Above 1: tokens already said become less likely."""
+    preset: str = ""
+    """A preset of sampler settings (shipped: `duologue chat --help` lists them; or a TOML file); keys set here win."""
+    typical_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Keep tokens whose surprise is near the expected one, up to this probability mass; 1 keeps all."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    """Taken from the logit of every token that was said."""
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    """Taken from the logit of a token for each time it was said."""
+    dry_multiplier: Annotated[float, Field(ge=0)] = 0.0
+    """DRY: penalty for going on with a sequence that was said before; 0 turns it off (0.8 is usual)."""
+    dry_base: Annotated[float, Field(ge=1)] = 1.75
+    """DRY: the penalty grows by this factor per token of the repeated sequence."""
+    dry_allowed_length_tokens: Annotated[int, Field(ge=1)] = 2
+    """DRY: repeated sequences up to this length cost nothing."""
+    dry_window_tokens: Annotated[int, Field(ge=-1)] = -1
+    """DRY: how far back sequences are looked for; -1 is the whole context."""
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    """DRY: texts that no repeated sequence reaches across."""
+    xtc_probability: Fraction = 0.0
+    """XTC: chance per token that the most likely choices are taken away; 0 turns it off."""
+    xtc_threshold: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """XTC: choices above this probability are taken away, all but the least likely of them."""
+    mirostat: Literal[0, 1, 2] = 0
+    """Mirostat: version that holds the surprise per token steady, in place of the cuts above; 0 turns it off."""
+    mirostat_tau: Annotated[float, Field(gt=0)] = 5.0
+    """Mirostat: the surprise aimed at, in bits."""
+    mirostat_eta: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Mirostat: how fast it corrects."""
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = {}
+    """Added to the logits of the tokens of a text, or of a token id written as a number; -100 forbids it."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a reply; they are not part of it."""
+    seed: Annotated[int, Field(ge=-1)] = -1
+    """Draws are repeatable with the same seed; -1 draws differently each time."""
     context_tokens: Auto | Annotated[int, Field(ge=64)] = "auto"
     """Short-term buffer: prompt and reply together; `auto` is the model's own limit, at most 4096."""
+    summarise: bool = False
+    """Let the model sum up what falls out of the short-term buffer; the summary is part of the prompt, and editable."""
 
 
 class MemorySection(Section):
@@ -169,6 +246,16 @@ class MemorySection(Section):
     """Lines recalled per question."""
     max_recalled_tokens: Annotated[int, Field(ge=0)] = 160
     """Upper bound of all recalled lines together."""
+    embedder: Literal["auto", "none", "minilm"] = "auto"
+    """What finds lines by meaning beside their words: the bundled MiniLM; `auto` takes it where it is installed."""
+    cooldown_turns: Annotated[int, Field(ge=0)] = 3
+    """Turns for which a recalled line is not recalled again, unless it is pinned or asked for by name."""
+    share_user_facts: bool = False
+    """Whether facts about the user are known to all characters in a folder, not only to the one they were told."""
+    supermemory: bool = False
+    """Ask Supermemory as well and send it what is said (needs SUPERMEMORY_API_KEY); else nothing leaves the machine."""
+    supermemory_url: str = "https://api.supermemory.ai"
+    """Address of the Supermemory server."""
 
 
 class GuardSection(Section):

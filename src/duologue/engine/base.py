@@ -13,6 +13,8 @@ from duologue.messages import FinishReason, Message
 
 Quantization = Literal["none", "nf4", "int8"]
 Precision = Literal["float32", "bfloat16", "float16"]
+LoraInit = Literal["default", "pissa", "loftq"]
+OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 NOT_TRAINED = -100  # label of a token that is context, not target
 
 
@@ -150,6 +152,10 @@ class LoraSettings:
         dropout: Probability at the adapter's input.
         target_modules: Names of linear layers, or `all-linear`.
         num_layers: Adapt only the last N transformer blocks; 0 adapts all.
+        use_rslora: Multiply by alpha / sqrt(rank) instead (Kalajdzievski 2023).
+        use_dora: Magnitude and direction apart (DoRA, Liu 2024).
+        init_weights: At zero, PiSSA (Meng 2024) or LoftQ (Li 2023).
+        lr_ratio: Learning rate of the second matrix over that of the first (LoRA+, Hayou 2024).
     """
 
     rank: int
@@ -157,6 +163,25 @@ class LoraSettings:
     dropout: float = 0.0
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     num_layers: int = 0
+    use_rslora: bool = False
+    use_dora: bool = False
+    init_weights: LoraInit = "default"
+    lr_ratio: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """Replies drawn while a run goes, to see more than the loss.
+
+    Attributes:
+        prompts: What the user says and the token ids of the whole prompt.
+        max_new_tokens: Longest reply.
+        user_marks: Texts that a reply which speaks for the user contains, such as the name with a colon.
+    """
+
+    prompts: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    max_new_tokens: int = 60
+    user_marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +208,14 @@ class TrainingJob:
         pack_length_tokens: With packing, the examples of an optimizer step stand behind each other in rows of up to
             this many tokens (a longer example has a row of its own), one row per forward; 0 pads instead, with
             `micro_batch_size` examples per forward. Either way a step holds the same examples.
+        optimizer: AdamW with 32-bit or 8-bit state, paged or not.
+        neftune_alpha: Noise on the embeddings (NEFTune, Jain 2023); 0 adds none.
+        adapter_dtype: Type of the adapter's weights.
+        use_compile: Compile the model before the first step.
+        use_activation_offload: Keep the saved activations in system memory.
+        early_stopping_patience: Evaluations without a better one after which the run ends; 0 never does.
+        early_stopping_on: What an evaluation is judged by.
+        samples: Replies to draw at each evaluation.
     """
 
     base: BaseModel
@@ -202,6 +235,14 @@ class TrainingJob:
     num_checkpoints: int
     run_folder: Path
     pack_length_tokens: int = 0
+    optimizer: OptimizerName = "adamw"
+    neftune_alpha: float = 0.0
+    adapter_dtype: Precision = "float32"
+    use_compile: bool = False
+    use_activation_offload: bool = False
+    early_stopping_patience: int = 0
+    early_stopping_on: Literal["loss", "replies"] = "loss"
+    samples: SampleRequest = SampleRequest()
 
     @property
     def examples_per_step(self) -> int:
@@ -235,6 +276,9 @@ class FitResult:
         seconds: Wall time of the steps of this process, load and evaluation left out.
         peak_memory_bytes: Peak allocated on the GPU, or peak resident memory of the process on a CPU.
         reload_max_difference: Largest absolute logit difference between the trained and the reloaded adapter.
+        changes: What was changed to go on after memory ran out, in order; empty when nothing was.
+        fast_path: What made the run fast, and what was switched off by what.
+        was_stopped_early: Whether the evaluations ended the run before its last step.
     """
 
     adapter: Adapter
@@ -245,6 +289,9 @@ class FitResult:
     seconds: float
     peak_memory_bytes: int
     reload_max_difference: float
+    changes: tuple[str, ...] = ()
+    fast_path: tuple[str, ...] = ()
+    was_stopped_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +325,20 @@ class Sampling:
         repetition_penalty: Above 1 makes tokens that were already said less likely.
         stop: Texts that end the reply; they are not part of it.
         seed: Draws are repeatable for the same seed; -1 draws differently each time.
+        typical_p: Locally typical sampling (Meister 2022): probability mass kept; 1 keeps all.
+        presence_penalty: Taken from the logit of every token that was said.
+        frequency_penalty: Taken from the logit of a token for each time it was said.
+        dry_multiplier: DRY, penalty for going on with a sequence that was said before; 0 is off.
+        dry_base: DRY, growth of the penalty per token of the sequence.
+        dry_allowed_length_tokens: DRY, sequences up to this length cost nothing.
+        dry_window_tokens: DRY, how far back is looked; -1 is the whole context.
+        dry_sequence_breakers: DRY, texts that no sequence reaches across.
+        xtc_probability: XTC, chance per token that the most likely choices are taken away; 0 is off.
+        xtc_threshold: XTC, choices above this probability are taken away, all but the least likely of them.
+        mirostat: Version 1 or 2 (Basu 2021), in place of top-k, top-p, min-p and typical; 0 is off.
+        mirostat_tau: Surprise aimed at, in bits.
+        mirostat_eta: How fast it corrects.
+        logit_bias: Token id and what is added to its logit.
     """
 
     max_new_tokens: int = 128
@@ -288,6 +349,20 @@ class Sampling:
     repetition_penalty: float = 1.05
     stop: tuple[str, ...] = ()
     seed: int = -1
+    typical_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length_tokens: int = 2
+    dry_window_tokens: int = -1
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: Literal[0, 1, 2] = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +373,14 @@ class Piece:
         text: New text, possibly empty.
         num_tokens: Tokens generated so far.
         finish_reason: None until the last piece.
+        num_cached_tokens: On the last piece: tokens of the prompt whose state was still there from an earlier request;
+            -1 where the engine cannot tell.
     """
 
     text: str
     num_tokens: int
     finish_reason: FinishReason | None = None
+    num_cached_tokens: int = -1
 
 
 class Tokenizer(Protocol):

@@ -38,6 +38,11 @@ def plan(  # noqa: PLR0917 (typer reads the options of the command line off the 
         Path | None, typer.Option(metavar="FILE.csv", help="Predict each row of a table of runs.")
     ] = None,
     audit: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Recompute a file of claims.")] = None,
+    cloud: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Write a SkyPilot task that rents --gpu and trains there.")
+    ] = None,
+    bucket: Annotated[str, typer.Option(help="With --cloud: where the run is kept; made when missing.")] = "",
+    num_gpus: Annotated[int, typer.Option(min=1, max=16, help="With --cloud: cards of the machine.")] = 1,
     overrides: SetOption = None,
     is_json: JsonFlag = False,
 ) -> None:
@@ -49,6 +54,7 @@ def plan(  # noqa: PLR0917 (typer reads the options of the command line off the 
         "--probe": is_probing,
         "--points": points is not None,
         "--audit": audit is not None,
+        "--cloud": cloud is not None,
     }
     chosen = [name for name, is_chosen in modes.items() if is_chosen]
     best_only = {
@@ -56,7 +62,13 @@ def plan(  # noqa: PLR0917 (typer reads the options of the command line off the 
         "--max-usd": max_usd is not None,
         "--min-context": min_context is not None,
     }
-    _check_options(chosen, [name for name, is_given in best_only.items() if is_given], gpu=gpu)
+    cloud_only = {"--bucket": bool(bucket), "--num-gpus": num_gpus != 1}
+    _check_options(
+        chosen,
+        [name for name, is_given in best_only.items() if is_given],
+        [name for name, is_given in cloud_only.items() if is_given],
+        gpu=gpu,
+    )
     if not chosen and not _is_all(gpu):
         _plan_one(out, subject_of(targets, recipe, overrides), gpu=gpu)
         return
@@ -78,6 +90,11 @@ def plan(  # noqa: PLR0917 (typer reads the options of the command line off the 
         plan_modes.find_best(out, subject, gpu=gpu, limits=limits, overrides=overrides)
     elif is_probing:
         plan_modes.probe_here(out, subject_of(targets, recipe, overrides), overrides)
+    elif cloud is not None:
+        from duologue.cli.plan_cloud import write_cloud_task
+
+        subject = subject_of(targets, recipe, overrides)
+        write_cloud_task(out, subject, cloud, gpu=gpu, bucket=bucket, num_gpus=num_gpus, overrides=overrides)
     else:
         plan_modes.show_every_card(out, _subjects(targets, recipe, overrides))
 
@@ -109,7 +126,7 @@ def _is_all(gpu: str) -> bool:
     return gpu.strip().lower() == ALL_GPUS
 
 
-def _check_options(chosen: list[str], best_only: list[str], *, gpu: str) -> None:
+def _check_options(chosen: list[str], best_only: list[str], cloud_only: list[str], *, gpu: str) -> None:
     """Refuse options that contradict each other.
 
     Raises:
@@ -119,6 +136,8 @@ def _check_options(chosen: list[str], best_only: list[str], *, gpu: str) -> None
         raise ConfigError(f"{' and '.join(chosen)} do not go together", needed="one of them")
     if best_only and chosen != ["--best"]:
         raise ConfigError(f"{', '.join(best_only)} only limits a search", needed="--best")
+    if cloud_only and chosen != ["--cloud"]:
+        raise ConfigError(f"{', '.join(cloud_only)} is about a rented machine", needed="--cloud")
     if _is_all(gpu) and chosen:
         raise ConfigError(f"--gpu all does not go with {chosen[0]}", needed="one card")
     if gpu and chosen == ["--probe"]:

@@ -20,6 +20,7 @@ from duologue.plan.time import TimePlan
 
 if TYPE_CHECKING:
     from duologue.plan.audit import Audit, audit_file
+    from duologue.plan.cloud import CloudJob, cloud_task, default_bucket
     from duologue.plan.compare import Comparison, compare_recipes
     from duologue.plan.knobs import Knob, find_knobs
     from duologue.plan.learning import keep_run
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 # Imported when they are first asked for: a plain plan needs none of them, and its start counts in tenths of a second.
 _LATER = {
     "audit": ("Audit", "audit_file"),
+    "cloud": ("CloudJob", "cloud_task", "default_bucket"),
     "compare": ("Comparison", "compare_recipes"),
     "knobs": ("Knob", "find_knobs"),
     "learning": ("keep_run",),
@@ -68,6 +70,7 @@ __all__ = [
     "CardRow",
     "ChatPlan",
     "Choice",
+    "CloudJob",
     "Comparison",
     "Component",
     "CostPlan",
@@ -90,8 +93,10 @@ __all__ = [
     "WaysOut",
     "audit_file",
     "card_table",
+    "cloud_task",
     "compare_recipes",
     "cut_stats",
+    "default_bucket",
     "even_stats",
     "example_stats",
     "find_knobs",

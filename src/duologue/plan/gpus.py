@@ -34,6 +34,7 @@ class GpuFacts:
         launch_usd: Price at launch; None where none was published.
         prices_date: ISO date of the price.
         other_names: Names under which the driver reports it.
+        cloud_name: SkyPilot's name of it; empty when no cloud of its lists rents it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class GpuFacts:
     launch_usd: float | None
     prices_date: str
     other_names: tuple[str, ...]
+    cloud_name: str = ""
 
     @property
     def is_nvidia(self) -> bool:
@@ -120,6 +122,7 @@ def _row(entry: dict[str, Any], prices_date: str) -> GpuFacts:
         launch_usd=entry.get("launch_usd"),
         prices_date=prices_date,
         other_names=tuple(entry.get("also", ())),
+        cloud_name=entry.get("skypilot", ""),
     )
 
 

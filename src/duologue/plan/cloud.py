@@ -133,7 +133,7 @@ def _script(job: CloudJob) -> list[str]:
         'rsync -a "$kept/" "$runs/"',
         'keep() { rsync -a --inplace --delete-after "$runs/" "$kept/"; }',
         # The sleep outlives the loop; without a hold on the output it keeps nobody waiting for the end.
-        f"(while sleep {KEPT_EVERY_SECONDS} >/dev/null 2>&1; do keep || echo 'the bucket refused; trying again'; done) &",
+        f"(while sleep {KEPT_EVERY_SECONDS} >/dev/null 2>&1; do keep || echo 'no bucket; trying again'; done) &",
         "keeper=$!",
         "resume=",
         'if ls "$runs"/*/checkpoints/* >/dev/null 2>&1; then resume=--resume; fi',

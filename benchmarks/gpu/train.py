@@ -258,6 +258,7 @@ def notebook(config: Config, facts: ModelFacts, examples: Sequence[Example], ste
                 save_strategy="no",
                 report_to=[],
                 disable_tqdm=True,
+                dataloader_pin_memory=torch.cuda.is_available(),
                 seed=0,
             ),
             train_dataset=[padded(example, length) for example in examples],

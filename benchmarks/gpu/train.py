@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from first import TINY, machine, timed
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from duologue.config import Config, load_recipe, make_config
 from duologue.data import measure
@@ -264,6 +264,7 @@ def notebook(config: Config, facts: ModelFacts, examples: Sequence[Example], ste
             train_dataset=[padded(example, length) for example in examples],
             callbacks=[clock],
         )
+        trainer.remove_callback(PrinterCallback)  # standard output belongs to the JSON
         trainer.train()
     logged = [entry for entry in trainer.state.log_history if "grad_norm" in entry][-steps.measured :]
     per_step = int(training.micro_batch_size) * int(training.gradient_accumulation_steps)

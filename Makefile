@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 ARGS ?=
 
-.PHONY: help install demo test check bench docs lock
+.PHONY: help install demo test slow check bench docs lock
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -22,8 +22,11 @@ install: $(READY) ## create .venv with everything in it; the others do it by the
 demo: $(READY) ## train a character and open its page
 	@$(BIN)/duologue demo $(ARGS)
 
-test: $(READY) ## the whole test suite
-	@$(BIN)/python -m pytest -q $(ARGS)
+test: $(READY) ## the test suite, without what takes long
+	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+slow: $(READY) ## the tests that take long: kill points, real models side by side, benchmarks at a tiny shape
+	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 check: $(READY) ## lint, format, types, import contracts, sizes
 	@$(BIN)/ruff check .

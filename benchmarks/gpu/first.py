@@ -25,7 +25,8 @@ import torch
 from duologue.config import Config, make_config
 from duologue.data import measure
 from duologue.engine import BaseModel, Event, Example, LoraSettings, ModelFacts, Precision, TrainingJob, detect_hardware
-from duologue.engine.hf.fit import Fit, with_adapter
+from duologue.engine.hf.adapter import with_adapter
+from duologue.engine.hf.fit import Fit
 from duologue.engine.hf.random_weights import random_model
 from duologue.plan import known_facts, make_plan
 

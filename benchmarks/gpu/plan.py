@@ -25,8 +25,9 @@ from first import TINY, machine, made_examples, timed
 from duologue.config import Config, make_config
 from duologue.data import measure
 from duologue.engine import Event, Hardware, ModelFacts, Quantization, detect_hardware
-from duologue.engine.hf.fit import Fit, with_adapter
-from duologue.engine.hf.probe import used_on_gpu_bytes
+from duologue.engine.hf.adapter import with_adapter
+from duologue.engine.hf.fit import Fit
+from duologue.engine.hf.memory_use import used_on_gpu_bytes
 from duologue.engine.hf.random_weights import random_model
 from duologue.plan import Plan, known_facts, make_plan
 from duologue.train import make_job

@@ -29,7 +29,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from duologue.config import Config, load_recipe, make_config
 from duologue.data import measure
 from duologue.engine import BaseModel, Event, Example, ModelFacts, detect_hardware
-from duologue.engine.hf.fit import Fit, with_adapter
+from duologue.engine.hf.adapter import with_adapter
+from duologue.engine.hf.fit import Fit
 from duologue.engine.hf.random_weights import random_model
 from duologue.plan import known_facts, make_plan
 from duologue.train import make_job

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from duologue.characters import Character
-from duologue.chat import Bot, Sessions
+from duologue.chat import Bot, Cast, Sessions
 from duologue.engine import Generator
 from duologue.engine.fake import FakeGenerator
 from duologue.memory import MemoryStore
@@ -23,17 +23,20 @@ def make_bot(tmp_path: Path) -> Iterator[MakeBot]:
     def make(
         generator: Generator | None = None,
         *,
-        character: Character = NYX,
+        character: Character | Cast = NYX,
         clock: Clock | None = None,
+        is_trained: bool = False,
+        character_section: dict[str, object] | None = None,
         **sections: dict[str, object],
     ) -> Bot:
         bot = Bot(
             generator or FakeGenerator(),
             character,
-            config=a_config(**sections),
+            config=a_config(character={"user_name": "Sam", **(character_section or {})}, **sections),
             sessions=Sessions.open(tmp_path / "chats.sqlite"),
             memory=MemoryStore.open(tmp_path / "memory.sqlite"),
             clock=clock or Clock(),
+            is_trained=is_trained,
         )
         opened.append(bot)
         return bot

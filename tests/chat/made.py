@@ -52,7 +52,8 @@ def texts(bot: Bot, session_id: str) -> list[str]:
 
 def remembered(bot: Bot) -> list[str]:
     assert bot.memory is not None
-    return [line.text for line in reversed(bot.memory.list_lines(scope=SCOPE))]
+    bot.settle()
+    return [line.text for line in reversed(bot.memory.list_lines(scope=SCOPE, kind="turn"))]
 
 
 class Recording(FakeGenerator):

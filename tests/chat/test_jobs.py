@@ -83,7 +83,8 @@ def test_both_sides_of_a_finished_turn_are_remembered_with_their_source(make_bot
     assert remembered(bot) == []  # not before the reply is finished
     stream.read()
     assert bot.memory is not None
-    reply, question = bot.memory.list_lines(scope=SCOPE)
+    bot.settle()
+    reply, question = bot.memory.list_lines(scope=SCOPE, kind="turn")
     stored = bot.sessions.messages(session_id)
     assert (question.text, question.speaker, question.said_at) == (
         "My boat is called Petrel.",
@@ -91,14 +92,15 @@ def test_both_sides_of_a_finished_turn_are_remembered_with_their_source(make_bot
         stored[1].created_at,
     )
     assert (reply.text, reply.speaker) == (stored[2].message.content, "assistant")
-    assert bot.memory.knows(stored[1].id, session_id=session_id)
-    assert bot.memory.knows(stored[2].id, session_id=session_id)
+    assert (question.message_id, reply.message_id) == (stored[1].id, stored[2].id)
+    assert {question.session_id, reply.session_id} == {session_id}
 
 
 def test_a_later_session_recalls_what_was_said_and_keeps_with_the_reply_what_it_recalled(make_bot: MakeBot) -> None:
     engine = Recording(reply="I see.")
     bot = make_bot(engine)
     say(bot, bot.new_session(), "My boat is called Petrel.")
+    bot.settle()
     session_id = bot.new_session()
     reply = bot.reply(session_id, "What is my boat called?", cancel=threading.Event()).read()
     assert [line.text for line in reply.recalled] == ["My boat is called Petrel.", "I see."]

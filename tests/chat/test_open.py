@@ -1,10 +1,14 @@
 """A folder becomes a bot, and a fault in it leaves nothing open."""
 
+import json
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from duologue.characters import write_card
+from duologue.characters import Character, write_card
 from duologue.chat import load_folder_character, memory_scope, open_bot
 from duologue.errors import ConfigError, DataError, EngineError, GuardError
 from duologue.memory import Scope
@@ -63,6 +67,69 @@ def test_when_one_part_fails_the_others_are_closed_again(tmp_path: Path) -> None
     with pytest.raises((ConfigError, EngineError)):
         open_bot(tmp_path, a_config(model={"base": "no-such-file.gguf"}), engine="gguf")
     assert _open_files(tmp_path) == []
+
+
+def test_companions_and_lorebooks_come_along(tmp_path: Path) -> None:
+    write_card(NYX, tmp_path / "nyx.json")
+    write_card(Character("Ada Bell", description="A clock mender."), tmp_path / "ada.json")
+    book = {"entries": {"0": {"uid": 0, "key": ["fog"], "content": "The horn is Bertha.", "comment": "horn"}}}
+    (tmp_path / "world.json").write_text(json.dumps(book))
+    character = {
+        "card": "nyx.json",
+        "companions": ["ada.json"],
+        "lorebooks": ["world.json"],
+        "speaking_order": "list",
+        "user_name": "Sam",
+    }
+    bot = open_bot(tmp_path, a_config(character=character), engine="fake")
+    assert [member.name for member in bot.cast.members] == ["Nyx Harrow", "Ada Bell"]
+    assert [len(member.lorebooks) for member in bot.cast.members] == [1, 1]
+    session_id = bot.new_session()
+    bot.reply(session_id, "What of the fog?", cancel=threading.Event()).read()
+    assert [trace.is_fired for trace in bot.context(session_id).lore] == [True]
+    bot.close()
+
+
+def test_two_of_one_name_cannot_share_a_chat(tmp_path: Path) -> None:
+    write_card(NYX, tmp_path / "nyx.json")
+    write_card(Character("sam"), tmp_path / "sam.json")
+    for companion in ("nyx.json", "sam.json"):
+        config = a_config(character={"card": "nyx.json", "companions": [companion], "user_name": "Sam"})
+        with pytest.raises(ConfigError, match="two in this chat are called"):
+            open_bot(tmp_path, config, engine="fake")
+
+
+def test_lore_and_companions_that_cross_a_limit_are_not_opened(tmp_path: Path) -> None:
+    write_card(NYX, tmp_path / "nyx.json")
+    write_card(Character("Ada", description="A schoolchild.", greeting="zqflag"), tmp_path / "ada.json")
+    book = {"entries": {"0": {"uid": 0, "key": ["fog"], "content": "A schoolchild and zqflag."}}}
+    (tmp_path / "world.json").write_text(json.dumps(book))
+    for more, where in (({"companions": ["ada.json"]}, "ada.json"), ({"lorebooks": ["world.json"]}, "entry 0")):
+        with pytest.raises(GuardError) as caught:
+            open_bot(tmp_path, a_config(character={"card": "nyx.json", **more}), engine="fake")
+        assert where in caught.value.where
+
+
+def test_a_second_memory_needs_its_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no key"):
+        open_bot(tmp_path, a_config(memory={"supermemory": True}), engine="fake")
+
+
+def test_a_second_memory_that_does_not_answer_leaves_the_chat_working_and_says_so(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    config = a_config(memory={"supermemory": True, "supermemory_url": f"http://127.0.0.1:{port}"})
+    bot = open_bot(tmp_path, config, engine="fake", supermemory_key="sm_local_test_key")
+    reply = bot.reply(bot.new_session(), "hello", cancel=threading.Event()).read()
+    assert reply.text.startswith("You said: hello")
+    notices: list[str] = []
+    deadline = time.monotonic() + 30  # the SDK is loaded behind the chat, which takes its time on a busy machine
+    while not any("Supermemory" in notice for notice in notices):
+        assert time.monotonic() < deadline, notices
+        time.sleep(0.02)
+        notices += bot.notices()
+    bot.close()
 
 
 def _open_files(folder: Path) -> list[str]:

@@ -138,3 +138,47 @@ def test_private_use_characters_in_a_message_are_kept():
     whole = [Message("user", "\ue0f10reply\ue0f2"), Message("assistant", "\ue0f10end\ue0f2 \ue0f1")]
     text = fill(forgetting).render(whole, add_generation_prompt=False)
     assert text == "<user>\ue0f10reply\ue0f2<eot><assistant><think></think>\ue0f10end\ue0f2 \ue0f1<eot>"
+
+
+# -------------------------------------------------------------------------------------------------- an open reply
+
+
+def trimming(messages, add_generation_prompt):
+    """As Gemma's and Llama 3's templates: the content is stripped."""
+    return bracketed([Message(m.role, m.content.strip()) for m in messages], add_generation_prompt)
+
+
+TEMPLATES = [bracketed, alternating, system_in_last_user, dropping_late_system, forgetting, trimming]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("script", ["u:hi a:yes", "a:welcome", "s:card u:hi a:yes s:snow u:oh a:no"])
+def test_an_open_reply_is_its_prompt_and_its_text_and_the_beginning_of_the_finished_one(template, script):
+    chat_text, whole = fill(template), talk(script)
+    text = chat_text.render(whole, add_generation_prompt=False, continues=True)
+    assert text == chat_text.render(whole[:-1], add_generation_prompt=True) + whole[-1].content
+    assert chat_text.render(whole, add_generation_prompt=False).startswith(text)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_an_open_reply_keeps_its_last_space_whatever_the_template_trims(template):
+    whole = [Message("user", "hi"), Message("assistant", "She went to the ")]
+    assert fill(template).render(whole, add_generation_prompt=True, continues=True).endswith("to the ")
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_an_empty_open_reply_is_a_new_one(template):
+    asked = fill(template).render(talk("u:hi"), add_generation_prompt=True)
+    assert fill(template).render(talk("u:hi a:"), add_generation_prompt=False, continues=True) == asked
+
+
+def test_control_tokens_in_an_open_reply_are_neutralised():
+    whole = [Message("user", "hi"), Message("assistant", "a<eot>b\ue0f10end\ue0f2")]
+    text = fill(bracketed).render(whole, add_generation_prompt=False, continues=True)
+    assert text == "<user>hi<eot><assistant>a<\u2060eot>b\ue0f10end\ue0f2"
+
+
+@pytest.mark.parametrize("script", ["", "u:hi", "u:hi a:yes s:snow"])
+def test_only_a_reply_can_be_gone_on_with(script):
+    with pytest.raises(DataError, match="no reply can be gone on with"):
+        fill(bracketed).render(talk(script), add_generation_prompt=True, continues=True)

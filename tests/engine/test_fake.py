@@ -136,6 +136,41 @@ def test_a_cancelled_reply_ends_before_its_next_word_even_in_a_long_pause() -> N
     assert say(FakeGenerator(delay_seconds=3600.0), Sampling(), cancel=cancel) == ("", "cancelled", 0)
 
 
+def test_a_seed_can_be_heard_and_a_forbidden_word_cannot() -> None:
+    assert say(FakeGenerator(reply="number {seed}"), Sampling(seed=7))[0] == "number 7"
+    (token,) = FakeTokenizer().encode(" lamp")
+    text, reason, num_tokens = say(FakeGenerator(), Sampling(logit_bias=((token, -100.0), (5, 3.0))))
+    assert (text, reason) == ("You said: Is the lit? Tell me more about that.", "stop")
+    assert num_tokens == len(FakeTokenizer().encode(text))
+    assert FakeGenerator().unsupported(Sampling(mirostat=2)) == ()
+
+
+@pytest.mark.parametrize("begun", ["You said: Is", "You said: Is the lamp lit? Tell me more about that.", "Hm."])
+def test_an_open_reply_is_gone_on_with(begun: str) -> None:
+    generator = FakeGenerator()
+    messages = [Message("user", "Is the lamp lit?"), Message("assistant", begun)]
+    ids = generator.tokenizer.render(messages, add_generation_prompt=True, continues=True)
+    asked = generator.tokenizer.render(messages[:1], add_generation_prompt=True)
+    assert ids == (*asked, *generator.tokenizer.encode(begun))
+    rest = "".join(piece.text for piece in generator.stream(ids, Sampling(), cancel=threading.Event()))
+    whole = "You said: Is the lamp lit? Tell me more about that."
+    assert begun + rest == (whole if whole.startswith(begun) else f"{begun} {whole}")
+
+
+def test_it_tells_how_much_of_a_prompt_the_last_one_had_in_common() -> None:
+    generator = FakeGenerator()
+    messages = [Message("user", "Is the lamp lit?")]
+    first = generator.tokenizer.render(messages, add_generation_prompt=True)
+    pieces = list(generator.stream(first, Sampling(), cancel=threading.Event()))
+    messages += [Message("assistant", "".join(piece.text for piece in pieces)), Message("user", "And now?")]
+    second = generator.tokenizer.render(messages, add_generation_prompt=True)
+    assert [piece.num_cached_tokens for piece in pieces] == [-1] * (len(pieces) - 1) + [0]
+    (*_, last) = generator.stream(second, Sampling(), cancel=threading.Event())
+    assert last.num_cached_tokens == len(first) + pieces[-1].num_tokens
+    (*_, last) = generator.stream(second, Sampling(), cancel=threading.Event())
+    assert last.num_cached_tokens == len(second) - 1
+
+
 def test_an_empty_reply_still_ends() -> None:
     assert say(FakeGenerator(reply=""), Sampling()) == ("", "stop", 0)
 

@@ -96,9 +96,10 @@ def test_a_reply_that_reaches_its_limit_says_so(generator, prompt_ids):
     assert (last.finish_reason, last.num_tokens) == ("length", 2)
 
 
-def test_the_same_seed_draws_the_same_reply_and_another_seed_another(generator, prompt_ids):
+@pytest.mark.parametrize("seed", [7, 2**32 - 1, 2**70])
+def test_the_same_seed_draws_the_same_reply_and_another_seed_another(generator, prompt_ids, seed):
     warm = {"max_new_tokens": 10, "temperature": 1.5, "top_p": 1.0, "min_p": 0.0}
-    first, again, other = (_text(_stream(generator, prompt_ids, Sampling(seed=seed, **warm))) for seed in (7, 7, 8))
+    first, again, other = (_text(_stream(generator, prompt_ids, Sampling(seed=s, **warm))) for s in (seed, seed, 8))
     assert first == again != other
 
 

@@ -65,7 +65,7 @@ def test_a_probe_of_a_job_with_one_example_works(tiny_model, tmp_path):
 
 
 def test_a_model_whose_adapter_gets_no_gradient_is_refused(tiny_model, tmp_path):
-    from duologue.engine.hf.fit import with_adapter
+    from duologue.engine.hf.adapter import with_adapter
     from duologue.engine.hf.load import load_model
 
     job = a_job(BaseModel(tiny_model), tmp_path)

@@ -3,6 +3,7 @@ import json
 import queue
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from duologue.engine import Adapter, BaseModel, Sampling, open_generator
 from duologue.engine.bundled import bundled_file
 from duologue.engine.remote import RemoteGenerator, RemoteTokenizer
 from duologue.engine.remote.generator import DEFAULT_CONTEXT_TOKENS
+from duologue.engine.remote.settings import sampler_fields, server_kind, unsupported
 from duologue.engine.remote.sse import MAX_EVENT_BYTES, SseReader
 from duologue.errors import ConfigError, DataError, EngineError
 from duologue.messages import Message
@@ -221,6 +223,149 @@ def test_settings_that_do_nothing_are_not_sent_to_strict_servers():
     _, headers, body = server.requests[-1]
     assert not {"top_k", "min_p", "repetition_penalty", "repeat_penalty", "stop", "seed"} & set(body)
     assert "Authorization" not in headers
+
+
+ALL = Sampling(
+    top_k=5,
+    min_p=0.1,
+    typical_p=0.9,
+    repetition_penalty=1.2,
+    presence_penalty=0.3,
+    frequency_penalty=0.4,
+    dry_multiplier=0.8,
+    dry_base=2.0,
+    dry_allowed_length_tokens=3,
+    dry_sequence_breakers=(),
+    xtc_probability=0.5,
+    xtc_threshold=0.2,
+    logit_bias=((7, -100.0), (9, 2.5)),
+    seed=3,
+    stop=("a", "b", "c", "d", "e"),
+)
+PENALTIES = {"repetition_penalty": 1.2, "presence_penalty": 0.3, "frequency_penalty": 0.4}
+EXTRAS = {
+    "typical_p": 0.9,
+    "xtc_probability": 0.5,
+    "xtc_threshold": 0.2,
+    "dry_multiplier": 0.8,
+    "dry_base": 2.0,
+    "dry_allowed_length": 3,
+    "dry_penalty_last_n": 2048,
+    "dry_sequence_breakers": [""],
+}
+
+
+@pytest.mark.parametrize(
+    ("owner", "left_out"),
+    [
+        ("vllm", {"typical_p", "dry_multiplier", "xtc_probability"}),
+        ("sglang", {"typical_p", "dry_multiplier", "xtc_probability"}),
+        ("llamacpp", set()),
+        ("tabbyAPI", {"dry_multiplier"}),
+        (
+            "library",
+            {"typical_p", "dry_multiplier", "xtc_probability", "top_k", "min_p", "repetition_penalty", "logit_bias"},
+        ),
+        ("somebody", set()),
+    ],
+)
+def test_each_kind_of_server_gets_what_it_knows_and_what_is_left_out_is_told(owner, left_out):
+    models = {"data": [{"id": "lila", "max_model_len": 2048, "owned_by": owner}]}
+    with _serving(_streaming(_chunk("x", "stop"), DONE), models=models) as server:
+        _ask(server, ALL)
+        told = set(RemoteGenerator.open(server.base).unsupported(ALL))
+        assert told - {"continues"} == left_out
+        assert ("continues" in told) == (owner in ("library", "somebody"))
+    body = server.requests[1][2]
+    known = {"top_k": 5, "min_p": 0.1, "logit_bias": {"7": -100.0, "9": 2.5}, "seed": 3, **PENALTIES, **EXTRAS}
+    expected = {name: value for name, value in known.items() if not any(name[:4] == gone[:4] for gone in left_out)}
+    assert {name: body.get(name) for name in known} == {**dict.fromkeys(known), **expected}
+    assert body["stop"] == ["a", "b", "c", "d", "e"]
+
+
+def test_openais_own_server_gets_only_what_its_api_has():
+    fields = sampler_fields(server_kind("https://api.openai.com/v1", {}), ALL, context_tokens=100)
+    assert set(fields) == {
+        "temperature",
+        "top_p",
+        "stop",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "seed",
+    }
+    assert fields["stop"] == ["a", "b", "c", "d"]
+
+
+def test_mirostat_is_sent_in_place_of_the_cuts():
+    sampling = replace(ALL, mirostat=2, mirostat_tau=4.0)
+    fields = sampler_fields("llamacpp", sampling, context_tokens=100)
+    assert (fields["mirostat"], fields["mirostat_mode"], fields["mirostat_tau"]) == (2, 2, 4.0)
+    assert not {"top_k", "min_p", "typical_p", "xtc_probability"} & set(fields)
+    assert unsupported("vllm", sampling) == ("dry_multiplier", "mirostat")
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5])
+def test_a_stop_text_that_the_server_does_not_know_is_never_shown(cut):
+    said = "one two END three"
+    parts = [_chunk(said[at : at + cut]) for at in range(0, len(said), cut)]
+    with _serving(_streaming(*parts, _chunk(reason="stop"), DONE)) as server:
+        pieces = _ask(server, Sampling(stop=("END",)))
+    assert (_text(pieces), pieces[-1].finish_reason) == ("one two ", "stop")
+
+
+def test_what_was_held_back_for_a_stop_text_comes_with_the_last_piece():
+    with _serving(_streaming(_chunk("one EN"), _chunk(reason="length"), DONE)) as server:
+        pieces = _ask(server, Sampling(stop=("END",)))
+    assert [(piece.text, piece.finish_reason) for piece in pieces] == [("one ", None), ("EN", "length")]
+
+
+@pytest.mark.parametrize(
+    ("usage", "num_cached"),
+    [
+        ({"completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 12}}, 12),
+        ({"completion_tokens": 1, "prompt_tokens_details": None}, -1),
+        ({"prompt_tokens_details": {"cached_tokens": "many"}}, -1),
+        (None, -1),
+    ],
+)
+def test_the_servers_count_of_cached_tokens_is_passed_on(usage, num_cached):
+    with _serving(_streaming(_chunk("x", "stop"), _chunk(usage=usage, choices=[]), DONE)) as server:
+        assert _ask(server)[-1].num_cached_tokens == num_cached
+
+
+@pytest.mark.parametrize(
+    ("owner", "fields", "num_messages"),
+    [
+        ("vllm", {"continue_final_message": True, "add_generation_prompt": False}, 3),
+        ("llamacpp", {"continue_final_message": True, "add_generation_prompt": False}, 3),
+        ("tabbyAPI", {"response_prefix": "I am "}, 2),
+    ],
+)
+def test_an_open_reply_is_sent_the_way_the_server_goes_on_with_one(owner, fields, num_messages):
+    models = {"data": [{"id": "lila", "owned_by": owner}]}
+    with _serving(_streaming(_chunk("well", "stop"), DONE), models=models) as server:
+        generator = RemoteGenerator.open(server.base)
+        messages = (*QUESTION, Message("assistant", "I am "))
+        ids = list(generator.tokenizer.render(messages, add_generation_prompt=False, continues=True))
+        assert _text(generator.stream(ids, Sampling(), cancel=threading.Event())) == "well"
+    body = server.requests[-1][2]
+    assert {name: body.get(name) for name in fields} == fields
+    assert body["messages"] == [{"role": m.role, "content": m.content} for m in messages][:num_messages]
+
+
+def test_a_server_that_may_not_go_on_with_a_reply_is_not_asked_to():
+    with _serving() as server:
+        generator = RemoteGenerator.open(server.base)
+        ids = generator.tokenizer.render((Message("assistant", "I am "),), add_generation_prompt=True, continues=True)
+        with pytest.raises(EngineError, match="not known to go on with a reply"):
+            generator.stream(ids, Sampling(), cancel=threading.Event())
+    assert [path for path, *_ in server.requests] == ["/v1/models"]
+
+
+def test_the_tokens_of_a_text_are_the_servers_secret():
+    with pytest.raises(DataError, match="the vocabulary is on the server"):
+        RemoteTokenizer().encode("lamp")
 
 
 def test_a_stream_that_comes_byte_by_byte_gives_the_same_reply():

@@ -33,11 +33,24 @@ def test_the_earliest_of_several_stop_texts_counts():
 @given(
     st.lists(st.text(alphabet="abE", max_size=4)), st.lists(st.text(alphabet="abE", min_size=1, max_size=3), max_size=3)
 )
-def test_any_cutting_gives_the_same_as_the_whole_text(pieces, stops):
+def test_any_cutting_gives_the_same_as_one_character_after_another(pieces, stops):
     whole = "".join(pieces)
-    met = [whole.index(stop) for stop in stops if stop in whole]
-    shown, is_met = stream(pieces, stops)
-    assert is_met == bool(met)
-    assert shown == (whole if not met else shown)
-    assert whole.startswith(shown)
-    assert not any(stop in shown for stop in stops)
+    ends = [end for end in range(len(whole) + 1) if any(whole[:end].endswith(stop) for stop in stops)]
+    if not ends:
+        assert stream(pieces, stops) == (whole, False)
+        return
+    longest = max(len(stop) for stop in stops if whole[: ends[0]].endswith(stop))
+    assert stream(pieces, stops) == (whole[: ends[0] - longest], True)
+
+
+@given(st.lists(st.text(alphabet="abE🎈", max_size=3), max_size=6), st.text(alphabet="abE🎈", min_size=1, max_size=4))
+def test_nothing_is_held_back_that_cannot_begin_a_stop_text(pieces, stop):
+    stop_text, fed, shown = StopText([stop]), "", ""
+    for piece in pieces:
+        text, is_met = stop_text.feed(piece)
+        fed, shown = fed + piece, shown + text
+        if is_met:
+            break
+        held = fed[len(shown) :]
+        assert stop.startswith(held)
+        assert not any(stop.startswith(fed[-size:]) for size in range(len(held) + 1, min(len(fed), len(stop) - 1) + 1))

@@ -11,6 +11,7 @@ from duologue.data import Account, DataStats
 from duologue.errors import EngineError
 from duologue.evaluate import Evaluation, write_report
 from duologue.plan import Plan
+from duologue.train import ReplyRecord
 
 Report = Callable[..., str]
 HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x onerror='alert(2)'>\" & 'quoted'"
@@ -223,3 +224,16 @@ def test_a_report_that_cannot_be_written_is_an_error_and_leaves_nothing(
             **{name: request.getfixturevalue(name) for name in names},
         )
     assert not list(tmp_path.glob(".*"))
+
+
+def test_loss_spikes_replies_on_the_way_and_the_kept_step_are_shown(report, history):
+    marked = [replace(record, is_spike=record.step in (20, 33)) for record in history]
+    looping = ReplyRecord(17, "Hello?", "Round <and> round", "goes round in circles")
+    sampled = [looping, ReplyRecord(34, "Hello?", "Hm.", "")]
+    page = report(history=marked, sampled=sampled, kept_step=51)
+    assert "The loss spiked at step 20, 33." in page
+    assert "The adapter is that of step 51, which was best" in page
+    assert "Round &lt;and&gt; round" in page and "goes round in circles" in page and "passes" in page
+    assert "loss spike" in page
+    plain = report()
+    assert "spike" not in plain and "Replies on the way" not in plain

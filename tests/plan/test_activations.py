@@ -125,6 +125,7 @@ def test_a_padded_batch_repeats_keys_and_values_for_every_query_head():
     alone = saved_bytes_per_token(workload(), on_gpu=True)
     even = workload(micro_batch_size=2)
     mixed = replace(even, stats=replace(even.stats, lengths=(50,) * 4 + (150,) * 4, max_tokens=150))
+    mixed = replace(mixed, profile=replace(mixed.profile, pads=True))
     assert saved_bytes_per_token(even, on_gpu=True) == alone  # without padding there is no mask
     assert saved_bytes_per_token(mixed, on_gpu=True) == alone + 4 * (H - KV)
     assert saved_bytes_per_token(replace(mixed, pack_length_tokens=500), on_gpu=True) == alone

@@ -117,6 +117,9 @@ def test_padding_takes_time_but_counts_as_no_tokens():
     even = workload(length=100)
     lengths = (50,) * 32 + (150,) * 32
     mixed = replace(even, stats=replace(even.stats, lengths=lengths, max_tokens=150), micro_batch_size=64)
+    assert mixed.padding_factor == 1.0
+    assert speed(mixed, machine_of(CPU)) == pytest.approx(speed(even, machine_of(CPU)))
+    mixed = replace(mixed, profile=replace(mixed.profile, pads=True))
     assert mixed.padding_factor == pytest.approx(1.5)
     assert speed(mixed, machine_of(CPU)) == pytest.approx(speed(even, machine_of(CPU)) / 1.5)
 

@@ -7,7 +7,10 @@ import pytest
 
 from duologue.data import DataStats
 from duologue.engine import LoraSettings, ModelFacts
+from duologue.plan.profiles import DUOLOGUE
 from duologue.plan.workload import Workload
+
+PADDING = replace(DUOLOGUE, pads=True)  # a stack that fills examples up
 
 MODEL = ModelFacts("test", 64, 2, 128, 4, 4, 16, 1000, False, 4096)
 
@@ -17,7 +20,16 @@ def workload(lengths, *, micro_batch_size=4, accumulation=2) -> Workload:
     total = sum(lengths)
     stats = DataStats(len(lengths), 0, total, total // 2, 0, lengths[-1], lengths)
     return Workload(
-        MODEL, LoraSettings(rank=4, alpha=4), stats, "none", True, "float32", micro_batch_size, accumulation, False
+        MODEL,
+        LoraSettings(rank=4, alpha=4),
+        stats,
+        "none",
+        True,
+        "float32",
+        micro_batch_size,
+        accumulation,
+        False,
+        profile=PADDING,
     )
 
 
@@ -56,6 +68,13 @@ def test_the_padding_of_a_large_set_is_that_of_its_shuffled_groups():
 def test_the_longest_examples_together_decide_the_memory():
     assert workload([10, 20, 30]).longest_micro_batch_tokens == 3 * 30
     assert workload([10, 20, 30], micro_batch_size=2).longest_micro_batch_tokens == 2 * 30
+
+
+def test_our_own_stack_pads_nothing():
+    mixed = replace(workload([10, 20, 30]), profile=DUOLOGUE)
+    assert mixed.padding_factor == 1.0
+    assert not mixed.is_padded
+    assert mixed.longest_micro_batch_tokens == 60
 
 
 def test_packed_rows_have_no_padding_and_bound_the_memory():

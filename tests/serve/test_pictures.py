@@ -7,7 +7,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from duologue.characters import LILA_FOLDER
+from duologue.characters import LILA_FOLDER, Card, Character, load_card, save_card
 from duologue.errors import ConfigError
 from duologue.serve.pictures import AVATAR_PIXELS, PORTRAIT_WIDTH_PIXELS, make_pictures
 
@@ -36,6 +36,14 @@ def test_a_picture_of_any_shape_will_do(tmp_path, size):
     Image.new("RGBA", size, "navy").save(path)
 
     assert size_of(make_pictures(path).avatar) == (AVATAR_PIXELS, AVATAR_PIXELS)
+
+
+def test_the_icon_of_a_charx_is_its_picture(tmp_path):
+    save_card(load_card(LILA_FOLDER / "character.png"), tmp_path / "lila.charx")
+    save_card(Card(Character("Ada")), tmp_path / "ada.charx")
+
+    assert make_pictures(tmp_path / "lila.charx") == make_pictures(LILA_FOLDER / "character.png")
+    assert make_pictures(tmp_path / "ada.charx") is None
 
 
 def test_a_card_without_a_picture_has_none(tmp_path):

@@ -15,11 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from duologue.characters import Character
 from duologue.config import load_config
 from duologue.data import load_splits, make_examples, measure
-from duologue.engine import Hardware, open_trainer
-from duologue.engine.fake import FakeTrainer
+from duologue.engine import Event, Hardware, open_trainer
+from duologue.engine.fake import FakeTokenizer, FakeTrainer
 from duologue.errors import ConfigError, EngineError, InterruptedRun
 from duologue.plan import CalibrationTarget, Measured, known_facts, load_calibration, make_plan
 from duologue.train import (
+    ReplyRecord,
     Run,
     find_adapter,
     list_runs,
@@ -29,6 +30,7 @@ from duologue.train import (
     newest_unfinished,
     read_history,
     run,
+    sample_request,
     training_lock,
 )
 
@@ -54,7 +56,10 @@ class PlausibleTrainer(FakeTrainer):
         return replace(super().fit(*args, **kwargs), peak_memory_bytes=2 * 2**30)
 
 
-def train(folder, *, into=None, plan=None, stop_after=None, events=None, calibrates=None, trainer=None):
+LILA = Character("Lila", description="A night conductor.")
+
+
+def train(folder, *, into=None, plan=None, stop_after=None, events=None, calibrates=None, trainer=None, character=None):
     """Run the fake engine on a folder."""
     config = load_config(folder / "duologue.toml")
     splits = load_splits(config, folder)
@@ -82,6 +87,7 @@ def train(folder, *, into=None, plan=None, stop_after=None, events=None, calibra
         on_event=on_event,
         should_stop=should_stop,
         calibrates=calibrates,
+        character=character,
     )
 
 
@@ -293,3 +299,140 @@ def measure_of(folder, config):
     trainer = open_trainer("fake")
     sets = make_examples(splits, trainer.tokenizer(None), config, Character("Lila"))
     return measure(sets.train, sets.validation)
+
+
+class TalkativeTrainer(FakeTrainer):
+    """The fake, with what a real engine says besides: a reply, a spike, a change, the best step."""
+
+    def fit(self, job, train, validation, *, on_event, should_stop):
+        def louder(event):
+            if event.name == "step" and event.step == 3:
+                event = replace(event, values={**event.values, "is_spike": True})
+            on_event(event)
+            if event.name == "evaluated":
+                values = {"prompt": "Hello/hi?", "text": "Good evening.\nTicket?", "faults": "does not end"}
+                on_event(Event("reply", event.step, values))
+
+        result = super().fit(job, train, validation, on_event=louder, should_stop=should_stop)
+        on_event(Event("best", 8, {"kept_step": 4, "validation_loss": 1.5}))
+        return replace(result, changes=("from step 2 on: micro-batches of 1",), fast_path=("attention: exact",))
+
+
+def test_replies_spikes_changes_and_the_kept_step_are_in_the_ledger_and_on_the_board(folder):
+    result = train(folder, trainer=TalkativeTrainer())
+    history, manifest = read_history(result.run), result.run.read("manifest.json")
+    assert history.replies[0] == ReplyRecord(4, "Hello/hi?", "Good evening.\nTicket?", "does not end")
+    assert [record.step for record in history.steps if record.is_spike] == [3]
+    assert (history.kept_step, history.kept_loss) == (4, 1.5)
+    assert manifest["changes"] == ["from step 2 on: micro-batches of 1"] == result.as_json()["changes"]
+    assert manifest["fast_path"] == ["attention: exact"]
+    assert manifest["kept_step"] == 4 and manifest["num_loss_spikes"] == 1
+    board = EventAccumulator(str(result.run.folder / "tensorboard"))
+    board.Reload()
+    assert [point.step for point in board.Scalars("train/spike")] == [3]
+    assert [point.step for point in board.Scalars("validation/loss")] == [4, 8], "the best one has its point already"
+    texts = board.Tensors("replies/Hello hi?/text_summary")
+    assert [point.step for point in texts] == [4, 8]
+    assert b"> Good evening.\n> Ticket?" in texts[0].tensor_proto.string_val[0]
+
+
+def test_every_setting_of_the_adapter_and_the_optimizer_reaches_the_engine(folder):
+    toml = folder / "duologue.toml"
+    toml.write_text(
+        toml.read_text()
+        + 'optimizer = "paged_adamw_8bit"\nneftune_alpha = 5\nadapter_dtype = "bfloat16"\ncompile = true\n'
+        + 'early_stopping_patience = 3\nearly_stopping_on = "replies"\n'
+        + '[lora]\nuse_rslora = true\nuse_dora = true\ninit_weights = "pissa"\nlr_ratio = 16\n'
+    )
+    config = load_config(toml)
+    plan = make_plan(config, measure_of(folder, config), known_facts(config.model.base), MACHINE)
+    job = make_job(config, plan, folder)
+    assert (job.optimizer, job.neftune_alpha, job.adapter_dtype) == ("paged_adamw_8bit", 5.0, "bfloat16")
+    assert (job.use_compile, job.early_stopping_patience, job.early_stopping_on) == (True, 3, "replies")
+    lora = job.lora
+    assert (lora.use_rslora, lora.use_dora, lora.init_weights, lora.lr_ratio) == (True, True, "pissa", 16.0)
+
+
+def test_sampled_replies_are_asked_as_chat_asks_and_tell_who_speaks(folder):
+    config = load_config(folder / "duologue.toml")
+    tokenizer = FakeTokenizer()
+    found = sample_request(config, LILA, tokenizer)
+    assert [prompt for prompt, _ in found.prompts] == list(config.evaluation.prompts[:2])
+    text = tokenizer.decode(found.prompts[0][1])
+    assert "A night conductor." in text and config.evaluation.prompts[0] in text
+    assert found.max_new_tokens == config.generation.max_new_tokens
+    assert found.user_marks == ("User:",), "a header of control tokens and a plain word marks nothing"
+
+
+class PlainTokenizer(FakeTokenizer):
+    """Headers as plain text, which a model that forgets to stop goes on to write."""
+
+    def render_text(self, messages, *, add_generation_prompt):
+        headers = {"system": "### System:", "user": "### Instruction:", "assistant": "### Response:"}
+        return "".join(f"{headers[message.role]}\n{message.content}\n\n" for message in messages)
+
+
+def test_a_header_of_plain_text_tells_a_reply_that_speaks_for_the_user(folder):
+    config = load_config(folder / "duologue.toml")
+    assert sample_request(config, LILA, PlainTokenizer()).user_marks == ("User:", "### Instruction:")
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "words"),
+    [
+        ("lora", "use_rslora = true", "lora.use_rslora: False -> True"),
+        ("lora", "lr_ratio = 16", "lora.lr_ratio: 1.0 -> 16.0"),
+        ("training", 'optimizer = "adamw_8bit"', "training.optimizer: 'auto' -> 'adamw_8bit'"),
+        ("training", "neftune_alpha = 5", "training.neftune_alpha: 0.0 -> 5.0"),
+        ("training", "early_stopping_patience = 2", "training.early_stopping_patience: 0 -> 2"),
+        ("character", 'persona = "A sailor."', "character.persona: '' -> 'A sailor.'"),
+        ("data", 'near_duplicates = "drop"', "data.near_duplicates: 'keep' -> 'drop'"),
+        ("training", "num_checkpoints = 5", ""),
+        ("training", "num_sample_replies = 0", ""),
+        ("character", 'author_note = "It rains."', ""),
+        ("generation", "temperature = 0.1", ""),
+    ],
+)
+def test_each_changed_key_that_decides_something_is_shown_and_others_do_not_matter(folder, section, line, words):
+    with pytest.raises(InterruptedRun):
+        train(folder, stop_after=3)
+    toml = folder / "duologue.toml"
+    text = toml.read_text()
+    header = f"[{section}]\n"
+    toml.write_text(text.replace(header, header + line + "\n") if header in text else f"{text}{header}{line}\n")
+    if not words:
+        assert load_resumable(folder, *account_of(folder))
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_resumable(folder, *account_of(folder))
+    assert words in caught.value.found and caught.value.found.count("->") == 1
+
+
+def test_a_run_of_an_older_version_without_a_key_had_its_default(folder):
+    with pytest.raises(InterruptedRun):
+        train(folder, stop_after=3)
+    [interrupted] = list_runs(folder)
+    resolved = interrupted.read("resolved.json")
+    for section, key in (("training", "neftune_alpha"), ("lora", "use_dora"), ("data", "user_names")):
+        del resolved[section][key]
+    interrupted.write("resolved.json", resolved)
+    assert load_resumable(folder, *account_of(folder))[0] == interrupted
+
+
+def test_a_changed_character_card_is_shown(folder):
+    with pytest.raises(InterruptedRun):
+        train(folder, stop_after=3, character=LILA)
+    assert load_resumable(folder, *account_of(folder), LILA)
+    with pytest.raises(ConfigError, match=r"character card, system: .*night conductor.* -> .*lighthouse keeper"):
+        load_resumable(folder, *account_of(folder), replace(LILA, description="A lighthouse keeper."))
+
+
+def test_a_full_disk_under_the_event_log_says_what_to_do(folder):
+    class FullTrainer(FakeTrainer):
+        def fit(self, *args, on_event, **kwargs):
+            on_event(Event("loading", values={"base": "x"}))
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(EngineError, match=r"cannot be written \(No space left on device\)") as caught:
+        train(folder, trainer=FullTrainer())
+    assert "--resume" in caught.value.action

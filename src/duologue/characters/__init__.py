@@ -1,7 +1,98 @@
-"""Character cards: files (V1, V2, V3; JSON or PNG) in, a frozen `Character` out, and back."""
+"""Character cards and lorebooks: files in, a frozen `Character` out, and back; macros; which lore fires.
 
-from duologue.characters.card import Character, parse_card
-from duologue.characters.files import load_character, write_card
+Cards are V1, V2 or V3, in JSON, PNG or CharX. `expand` replaces macros, `activate` finds the lore of a turn.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from duologue.characters.card import Asset, Character, DepthPrompt, parse_card
 from duologue.characters.shipped import LILA_FOLDER, lila_data_files
 
-__all__ = ["LILA_FOLDER", "Character", "lila_data_files", "load_character", "parse_card", "write_card"]
+if TYPE_CHECKING:
+    from duologue.characters.activation import Activation, FiredEntry, LoreTrace, activate
+    from duologue.characters.chat_line import ChatLine
+    from duologue.characters.files import Card, CardForm, find_form, load_card, load_character, load_picture
+    from duologue.characters.lore_settings import LoreScene, LoreSettings
+    from duologue.characters.lore_state import LoreState
+    from duologue.characters.lorebook import Lorebook, LoreEntry, load_lorebook, parse_lorebook
+    from duologue.characters.macros import MacroContext, expand, unknown_macros
+    from duologue.characters.save import save_card, write_card
+
+# Imported when they are first asked for: training reads a card and needs neither lore nor chat macros.
+_LATER = {
+    "activation": (
+        "Activation",
+        "FiredEntry",
+        "LoreTrace",
+        "activate",
+    ),
+    "chat_line": ("ChatLine",),
+    "files": (
+        "Card",
+        "CardForm",
+        "find_form",
+        "load_card",
+        "load_character",
+        "load_picture",
+    ),
+    "lore_settings": (
+        "LoreScene",
+        "LoreSettings",
+    ),
+    "lore_state": ("LoreState",),
+    "lorebook": (
+        "Lorebook",
+        "LoreEntry",
+        "load_lorebook",
+        "parse_lorebook",
+    ),
+    "macros": (
+        "MacroContext",
+        "expand",
+        "unknown_macros",
+    ),
+    "save": (
+        "save_card",
+        "write_card",
+    ),
+}
+
+__all__ = [
+    "LILA_FOLDER",
+    "Activation",
+    "Asset",
+    "Card",
+    "CardForm",
+    "Character",
+    "ChatLine",
+    "DepthPrompt",
+    "FiredEntry",
+    "LoreEntry",
+    "LoreScene",
+    "LoreSettings",
+    "LoreState",
+    "LoreTrace",
+    "Lorebook",
+    "MacroContext",
+    "activate",
+    "expand",
+    "find_form",
+    "lila_data_files",
+    "load_card",
+    "load_character",
+    "load_lorebook",
+    "load_picture",
+    "parse_card",
+    "parse_lorebook",
+    "save_card",
+    "unknown_macros",
+    "write_card",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the room offers under this name)
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(f"duologue.characters.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,135 +1,130 @@
-"""Card files: JSON and PNG, read with limits, written with both chunks (`chara` for V2, `ccv3` for V3).
+"""Card files: JSON, PNG and CharX, read with limits. What a file is, its content says, not its name."""
 
-PNG chunks are walked byte by byte; pixels are never decoded, so an image bomb costs nothing.
-"""
-
-import base64
-import binascii
-import json
-import os
-import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from duologue.characters.card import Character, parse_card
+from duologue.characters.json_text import parse_json, read_limited
+from duologue.characters.png import PNG_SIGNATURE, card_json, read_png, without_card
 from duologue.errors import ConfigError
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_CARD_BYTES = 32 * 2**20  # whole file; the largest cards seen in the wild are below 20 MiB
-MAX_TEXT_CHUNK_BYTES = 8 * 2**20
-_CARD_KEYWORDS = ("ccv3", "chara")  # V3 wins when both are present (V3 specification)
+CardForm = Literal["json", "png", "charx"]
+MAX_CARD_BYTES = 64 * 2**20  # a JSON or PNG card; a CharX has limits of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card file.
+
+    Attributes:
+        character: The character.
+        form: What kind of file it was.
+        picture: The PNG without the card in it.
+        files: The other files of a CharX by path, or those in chunks of a PNG.
+    """
+
+    character: Character
+    form: CardForm = "json"
+    picture: bytes | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def load_character(path: Path) -> Character:
-    """Return the character of a card file (`.json` or `.png`).
+    """Return the character of a card file: JSON, PNG, APNG or CharX.
 
     Raises:
         ConfigError: The file is missing, unreadable, too large, or holds no card.
     """
-    raw = _read_limited(path)
-    text = _card_text_from_png(raw, path) if raw.startswith(PNG_SIGNATURE) else _decode(raw, path)
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"the card is not valid JSON ({error})", where=str(path)) from error
-    return parse_card(document, where=str(path))
+    return _load(path, with_files=False).character
 
 
-def write_card(character: Character, path: Path, *, image: Path | None = None) -> None:
-    """Write a card: JSON (V2 with V1 mirror) for `.json`, else a PNG with a `chara` and a `ccv3` chunk.
-
-    The file appears whole or not at all.
-
-    Args:
-        character: What to write.
-        path: Target, ending in `.json` or `.png`.
-        image: PNG that supplies the picture; a PNG target without one keeps the picture of an existing target.
+def load_card(path: Path) -> Card:
+    """Return the character of a card file with its picture and its other files.
 
     Raises:
-        ConfigError: The ending is unknown or there is no picture to write into.
+        ConfigError: As `load_character`, and when the files in it break a limit.
     """
-    if path.suffix.lower() == ".json":
-        content = json.dumps(character.as_v2(), ensure_ascii=False, indent=2).encode()
-    elif path.suffix.lower() == ".png":
-        content = _png_with_card(character, picture=image or path)
-    else:
-        raise ConfigError(f"cannot write a card as '{path.suffix}'", where=str(path), needed="'.json' or '.png'")
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    return _load(path, with_files=True)
 
 
-def _read_limited(path: Path) -> bytes:
+def load_picture(path: Path) -> bytes | None:
+    """Return the picture of a card file, undecoded: PNG, JPEG or WebP. None where the card brings none of these.
+
+    Raises:
+        ConfigError: As `load_character`.
+    """
+    from duologue.characters import assets
+
+    form = find_form(path)
+    if form == "png":
+        raw = read_limited(path, limit=MAX_CARD_BYTES, what="card")
+        return without_card(raw, where=str(path), keeps_assets=False)
+    document, files = load_character(path).as_v3(), {}
+    if form == "charx":
+        from duologue.characters.charx import read_charx
+
+        files = read_charx(path, wants=lambda name: name == assets.icon_path(document))[1]
+    content = assets.icon_content(document, files)
+    return content if content and assets.is_picture(content) else None
+
+
+def find_form(path: Path) -> CardForm:
+    """Return what kind of card a file is.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     try:
-        size = path.stat().st_size
-        if size > MAX_CARD_BYTES:
-            limit = f"at most {MAX_CARD_BYTES // 2**20} MiB"
-            raise ConfigError(f"the card is {size / 2**20:.1f} MiB", where=str(path), needed=limit)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(len(PNG_SIGNATURE))
     except OSError as error:
         raise ConfigError(f"the card cannot be read ({error.strerror})", where=str(path)) from error
+    if head == PNG_SIGNATURE:
+        return "png"
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
+        return "json"
+    from duologue.characters.charx import is_zip  # most cards need no zip
+
+    return "charx" if head[:2] == b"PK" or is_zip(path) else "json"
 
 
-def _decode(raw: bytes, path: Path) -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"the card is not UTF-8 (byte {error.start})", where=str(path)) from error
+def _load(path: Path, *, with_files: bool) -> Card:
+    form, where = find_form(path), str(path)
+    if form == "charx":
+        from duologue.characters import assets
+        from duologue.characters.charx import read_charx
+
+        text, files, names = read_charx(path, wants=lambda _: with_files)
+        character = _parse(text, where=where)
+        missing = assets.missing_files(character.document or {}, dict.fromkeys(names))
+        notes = tuple(f"the CharX does not hold '{name}', which the card names" for name in missing)
+        return Card(replace(character, warnings=(*character.warnings, *notes)), form, None, files)
+    raw = read_limited(path, limit=MAX_CARD_BYTES, what="card")
+    if form == "json":
+        return Card(_parse(raw, where=where), form)
+    found = read_png(raw, where=where, with_assets=with_files)
+    character = _of_png(found.texts, where=where)
+    character = replace(character, warnings=(*found.notes, *character.warnings))
+    picture = without_card(raw, where=where, keeps_assets=True) if with_files else None
+    return Card(character, form, picture, found.assets)
 
 
-def _card_text_from_png(raw: bytes, path: Path) -> str:
-    found: dict[str, bytes] = {}
-    for kind, payload in _chunks(raw, path):
-        if kind == b"tEXt" and b"\0" in payload:
-            name, text = payload.split(b"\0", 1)
-            if len(text) > MAX_TEXT_CHUNK_BYTES:
-                limit = f"at most {MAX_TEXT_CHUNK_BYTES // 2**20} MiB"
-                raise ConfigError(f"a text chunk is {len(text) / 2**20:.1f} MiB", where=str(path), needed=limit)
-            found[name.decode("latin-1").lower()] = text
-    for keyword in _CARD_KEYWORDS:
-        if keyword in found:
-            try:
-                return base64.b64decode(found[keyword], validate=False).decode("utf-8")
-            except (binascii.Error, UnicodeDecodeError) as error:
-                raise ConfigError(f"chunk '{keyword}' is not base64 of UTF-8 text", where=str(path)) from error
-    raise ConfigError("the PNG holds no character card", where=str(path), needed="a tEXt chunk named 'chara' or 'ccv3'")
+def _parse(text: bytes, *, where: str) -> Character:
+    document, notes = parse_json(text, where=where, what="card")
+    return parse_card(document, where=where, notes=notes)
 
 
-def _chunks(raw: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
-    at = len(PNG_SIGNATURE)
-    while at < len(raw):
-        if at + 12 > len(raw):
-            raise ConfigError("the PNG ends in the middle of a chunk", where=str(path))
-        (length,) = struct.unpack(">I", raw[at : at + 4])
-        kind, payload = raw[at + 4 : at + 8], raw[at + 8 : at + 8 + length]
-        if len(payload) != length or at + 12 + length > len(raw):
-            raise ConfigError("the PNG ends in the middle of a chunk", where=str(path))
-        yield kind, payload
-        at += 12 + length
-        if kind == b"IEND":
-            return
-
-
-def _png_with_card(character: Character, *, picture: Path) -> bytes:
-    raw = _read_limited(picture)
-    if not raw.startswith(PNG_SIGNATURE):
-        raise ConfigError("the picture is not a PNG", where=str(picture), needed="a PNG file")
-    out = [PNG_SIGNATURE]
-    for kind, payload in _chunks(raw, picture):
-        keyword = payload.split(b"\0", 1)[0].decode("latin-1").lower()
-        if kind == b"tEXt" and keyword in _CARD_KEYWORDS:
+def _of_png(texts: tuple[tuple[str, bytes], ...], *, where: str) -> Character:
+    """Return the character of the first chunk that can be read; the fault is the first one's."""
+    faults: list[ConfigError] = []
+    for keyword, text in texts:
+        try:
+            character = _parse(card_json(text, keyword=keyword, where=where), where=where)
+        except ConfigError as error:
+            faults.append(error)
             continue
-        if kind == b"IEND":
-            out += [_text_chunk("chara", character.as_v2()), _text_chunk("ccv3", character.as_v3())]
-        out.append(_chunk(kind, payload))
-    return b"".join(out)
-
-
-def _text_chunk(keyword: str, document: dict[str, object]) -> bytes:
-    text = base64.b64encode(json.dumps(document, ensure_ascii=False).encode())
-    return _chunk(b"tEXt", keyword.encode() + b"\0" + text)
-
-
-def _chunk(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+        notes = tuple(f"chunk '{texts[0][0]}' cannot be read ({error.found}), so '{keyword}' is" for error in faults)
+        return replace(character, warnings=(*notes, *character.warnings))
+    raise faults[0]

@@ -1,19 +1,34 @@
 """Adapter and character to a `Bot`; a session and a message to a `Reply`."""
 
 from duologue.chat.bot import Bot
-from duologue.chat.buffer import Buffer, fit_buffer
-from duologue.chat.open import load_folder_character, memory_scope, open_bot
-from duologue.chat.sessions import SessionInfo, Sessions, StoredMessage
+from duologue.chat.buffer import Buffer, Placed, Scene, fit_buffer
+from duologue.chat.cast import Cast, Member
+from duologue.chat.chain import Chain
+from duologue.chat.context import Context, ContextBlock, LeftOut
+from duologue.chat.counting import TokenCounter
+from duologue.chat.open import load_cast, load_folder_character, memory_scope, open_bot
+from duologue.chat.sessions import SearchHit, SessionInfo, Sessions, StoredMessage
 from duologue.chat.stream import ReplyStream
 
 __all__ = [
     "Bot",
     "Buffer",
+    "Cast",
+    "Chain",
+    "Context",
+    "ContextBlock",
+    "LeftOut",
+    "Member",
+    "Placed",
     "ReplyStream",
+    "Scene",
+    "SearchHit",
     "SessionInfo",
     "Sessions",
     "StoredMessage",
+    "TokenCounter",
     "fit_buffer",
+    "load_cast",
     "load_folder_character",
     "memory_scope",
     "open_bot",

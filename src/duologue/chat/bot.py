@@ -1,51 +1,68 @@
-"""The bot: a model, a character and its settings, with sessions and memory around them."""
+"""The bot: a model, its characters and their settings, with sessions and memory around them."""
 
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from weakref import WeakSet
 
-from duologue import prompt
 from duologue.characters import Character
-from duologue.chat.buffer import Buffer, fit_buffer
-from duologue.chat.jobs import Passing, StoredReply, Turn
+from duologue.chat import completion
+from duologue.chat.buffer import Buffer, Room, fit_buffer
+from duologue.chat.cast import Cast, Member, slug
+from duologue.chat.chain import Chain
+from duologue.chat.context import Context
+from duologue.chat.contexts import Contexts
+from duologue.chat.counting import TokenCounter
+from duologue.chat.drawing import Drawing
+from duologue.chat.editor import Editor
+from duologue.chat.jobs import Passing, StoredReply, gone
 from duologue.chat.recollection import Recollection
 from duologue.chat.sessions import Sessions, last_reply
+from duologue.chat.stage import Ready, Stage
 from duologue.chat.stream import Job, ReplyStream, Voice
+from duologue.chat.summaries import Summaries
+from duologue.chat.tree import StoredMessage
+from duologue.chat.turn import Turn
+from duologue.chat.turns import Turns, nothing_said
 from duologue.chat.turnstile import Turnstile
 from duologue.config import Config
 from duologue.engine import Generator, Sampling
-from duologue.errors import DataError, GuardError
+from duologue.errors import GuardError
 from duologue.guard import ContentPolicy, InputValidator
-from duologue.memory import MemoryStore
-from duologue.messages import Message, RecalledLine
+from duologue.memory import MemoryStore, Receipt, Scope
+from duologue.memory.hosted import HostedMemory
+from duologue.messages import Message, Reply
 
-MAX_CONTEXT_TOKENS = 4096  # what `generation.context_tokens = "auto"` takes at most
+LOCAL_USER = "local"  # one person at this machine
 
 
 class Bot:
-    """A character one can talk to. One reply is generated at a time; further callers wait in line.
+    """Characters one can talk to. One reply is generated at a time; further callers wait in line.
 
     Attributes:
-        character: Who speaks.
+        character: The folder's own character.
+        cast: Everyone who takes part in its chats.
         sessions: The saved conversations.
         memory: The long-term memory, or None when it is turned off.
+        editor: What can be changed in a chat: versions, edits, deletions, branches, greetings, notes.
     """
 
     def __init__(
         self,
         generator: Generator,
-        character: Character,
+        character: Character | Cast,
         *,
         config: Config,
         sessions: Sessions,
         memory: MemoryStore | None,
         clock: Callable[[], float] = time.monotonic,
+        is_trained: bool = False,
+        hosted: HostedMemory | None = None,
     ) -> None:
         """Put the parts together; `open_bot` opens them."""
-        self.character = character
+        self.cast = character if isinstance(character, Cast) else Cast((Member.of(character),))
+        self.character = self.cast.main.character
         self.sessions = sessions
         self.memory = memory
         self._config = config
@@ -53,9 +70,37 @@ class Bot:
         self._clock = clock
         self._validator = InputValidator(config.guard.max_input_chars)
         self._policy = ContentPolicy(config.guard.rating)
-        self._recollection = Recollection(memory, config, character=self.model_id)
+        self._recollection = Recollection(memory, sessions, config, cast=self.cast, hosted=hosted)
+        self._recollection.catch_up(LOCAL_USER)
+        self._counter = TokenCounter(generator.tokenizer)
+        self._stage = Stage(
+            self.cast,
+            config,
+            sessions=sessions,
+            recollection=self._recollection,
+            counter=self._counter,
+            policy=self._policy,
+            is_trained=is_trained,
+        )
+        self._is_trained = is_trained
+        names = [config.character.user_name, *(member.name for member in self.cast.members)]
+        stop = [f"\n{name}:" for name in names] if self.cast.is_group else []
+        self._drawing = Drawing(config, generator, stop=stop)
         self._voice = Voice(generator, Turnstile(), self._policy, clock)
         self._streams: WeakSet[ReplyStream] = WeakSet()
+        self._contexts = Contexts(self._counter)
+        self._asked_for: dict[str, str] = {}
+        self._summaries = Summaries(self._voice, self._counter, sessions, config, cast=self.cast)
+        self.editor = Editor(
+            self.cast,
+            config,
+            sessions=sessions,
+            policy=self._policy,
+            changed=self._changed,
+            branched=self._recollection.follow_branch,
+            model_id=self.model_id,
+        )
+        self._turns = Turns(self.cast, sessions, self.editor, model_id=self.model_id)
 
     @property
     def name(self) -> str:
@@ -75,26 +120,44 @@ class Bot:
     @property
     def context_tokens(self) -> int:
         """Longest prompt plus reply."""
-        wanted = self._config.generation.context_tokens
-        return min(self._generator.context_tokens, MAX_CONTEXT_TOKENS if wanted == "auto" else wanted)
+        return self._drawing.context_tokens
 
     def sampling(self) -> Sampling:
-        """Return how replies are drawn, as duologue.toml says."""
-        settings = self._config.generation
-        return Sampling(
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            top_k=settings.top_k,
-            min_p=settings.min_p,
-            repetition_penalty=settings.repetition_penalty,
-        )
+        """Return how replies are drawn."""
+        return self._drawing.sampling
 
-    def new_session(self, *, user: str = "local") -> str:
-        """Make a session that begins with the card's greeting and return its id."""
-        session_id = self.sessions.create(character=self.model_id, user=user)
-        self._greet(session_id)
-        return session_id
+    @property
+    def config(self) -> Config:
+        """The configuration, with what was changed since it was opened."""
+        return self._drawing.config
+
+    def draw(self, *, preset: str = "", **values: str) -> tuple[str, ...]:
+        """Draw replies in another way from now on; return the names of the settings this engine cannot honour.
+
+        Args:
+            preset: Take these settings.
+            values: Keys of `[generation]` as they are written in duologue.toml.
+
+        Raises:
+            ConfigError: There is no such preset or key, or a value is wrong; nothing is changed.
+        """
+        self._drawing.change(values, preset=preset)
+        return self.unsupported()
+
+    def unsupported(self) -> tuple[str, ...]:
+        """Return the names of the sampler settings that would do something but that this engine cannot honour."""
+        return self._drawing.unsupported()
+
+    def new_session(self, *, user: str = "local", greeting: int = 0) -> str:
+        """Make a session that begins with a greeting of the card and return its id.
+
+        Args:
+            user: Whose session it is.
+            greeting: Which one, 0 for the first; the others are versions beside it.
+        """
+        return self.editor.new_session(user=user, greeting=greeting)
+
+    # ------------------------------------------------------------------------------------------------------- replies
 
     def complete(self, messages: Sequence[Message], sampling: Sampling, *, cancel: threading.Event) -> ReplyStream:
         """Reply to a conversation that the caller keeps; nothing is stored, recalled or remembered.
@@ -107,164 +170,257 @@ class Bot:
         Raises:
             GuardError: A message is refused, or the last one does not fit the context.
         """
-        if not messages or messages[-1].role != "user":
-            raise GuardError(
-                "the conversation does not end with a user message",
-                reason="empty",
-                where="messages",
-                needed="something to reply to",
-            )
-        *earlier, newest = messages
-        checked = [Message(m.role, self._validator.validate(m.content)) for m in earlier if m.content.strip()]
-        checked.append(Message("user", self._validator.validate(newest.content)))
-        bounded = self._bounded(sampling)
-        buffer = self._fit(checked, (), sampling=bounded)
-        self._check(buffer)
-        return self._stream(Passing(buffer), bounded, cancel)
+        said = completion.checked(messages, self._validator)
+        bounded = self._drawing.bounded(sampling)
+        scene = completion.scene_of(said, self.cast.main, config=self._config, with_examples=not self._is_trained)
+        room = Room(self.context_tokens, bounded.max_new_tokens)
+        buffer = fit_buffer(scene, counter=self._counter, room=room)
+        self._policy.check([message.content for message in buffer.messages], where="message")
+        return self._stream(Passing(lambda: buffer), bounded, cancel)
 
-    def reply(self, session_id: str, text: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
+    def reply(
+        self, session_id: str, text: str, *, cancel: threading.Event, user: str = "local", speaker: str = ""
+    ) -> ReplyStream:
         """Store a user's message and reply to it. When this returns, the message is on disk.
 
-        The reply itself begins when the first piece is asked for.
+        The reply itself begins when the first piece is asked for. In a chat of several the first of those who speak
+        replies; `next_reply` gives the others.
 
         Args:
             session_id: As `new_session` returned it.
             text: What the user says.
             cancel: Set it to stop; what was said so far is kept.
             user: Whose session and memory it is.
+            speaker: Who is to reply, by name; empty leaves it to the speaking order.
+
+        Raises:
+            GuardError: The message is refused or does not fit the context; nothing is stored.
+            DataError: There is no such session, nobody is called so, or the message could not be stored.
+        """
+        wanted = self._turns.member(speaker)
+        message_id = self.say(session_id, text, user=user)
+        return self._answer(self._turns.reply_to(session_id, user, message_id, wanted=wanted), cancel)
+
+    def replies(
+        self, session_id: str, text: str, *, cancel: threading.Event, user: str = "local"
+    ) -> ReplyStream | Chain:
+        """Do as `reply`, and let everyone else who is to speak follow in the same stream.
+
+        Raises:
+            GuardError: As `reply`.
+            DataError: As `reply`.
+        """
+        first = self.reply(session_id, text, cancel=cancel, user=user)
+        if not self.cast.is_group:
+            return first
+        return Chain(first, lambda: self.next_reply(session_id, cancel=cancel, user=user), cancel)
+
+    def say(self, session_id: str, text: str, *, user: str = "local") -> int:
+        """Store a user's message without a reply and return its id.
 
         Raises:
             GuardError: The message is refused or does not fit the context; nothing is stored.
             DataError: There is no such session, or the message could not be stored.
         """
-        self._require(session_id, user)
+        self._turns.require(session_id, user)
         message = Message("user", self._validator.validate(text))
-        earlier = [entry.message for entry in self.sessions.messages(session_id)]
-        self._prompt([*(earlier or self._greeting()), message], session_id=session_id, user=user)
-        if not earlier:
-            self._greet(session_id)
-        message_id = self.sessions.append(session_id, message)
-        question = next(entry for entry in self.sessions.messages(session_id) if entry.id == message_id)
-        return self._answer(Turn(session_id, user, question), cancel)
+        earlier = self.sessions.path(session_id) or self.editor.greeting_as_said()
+        path = (*earlier, StoredMessage(-1, message, "", (), ""))
+        self._stage.check(self._turns.of(session_id, user), path, room=self._drawing.room)
+        if earlier and not earlier[0].id:
+            self.sessions.append(session_id, earlier[0].message, finish_reason="stop")
+        return self.sessions.append(session_id, message)
 
-    def regenerate(self, session_id: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
-        """Reply to the last user message again; the old reply stays until the new one has its first word.
+    def next_reply(
+        self, session_id: str, *, cancel: threading.Event, user: str = "local", speaker: str = ""
+    ) -> ReplyStream | None:
+        """Let the next character reply: one who is asked for, else who is still to reply to the user's last message.
+
+        Args:
+            session_id: The session.
+            cancel: Set it to stop.
+            user: Whose session it is.
+            speaker: Who, by name; empty for whoever is still to speak.
+
+        Returns:
+            The reply, or None when nobody is still to speak.
 
         Raises:
-            GuardError: There is no user message yet.
+            DataError: There is no such session, or nobody is called so.
+        """
+        turn = self._turns.next(session_id, user, speaker=speaker)
+        return self._answer(turn, cancel) if turn else None
+
+    def go_on(self, session_id: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
+        """Let a character speak although the user says nothing.
+
+        Raises:
+            GuardError: Nothing was said yet.
             DataError: There is no such session.
         """
-        self._require(session_id, user)
-        stored = self.sessions.messages(session_id)
-        questions = [entry for entry in stored if entry.message.role == "user"]
-        if not questions:
-            raise GuardError(
-                "there is no message to reply to", reason="empty", where="session", action="Say something first."
-            )
-        replaced = last_reply(stored)
-        turn = Turn(session_id, user, questions[-1], replaced_id=replaced.id if replaced else None)
+        return self._answer(self._turns.unasked(session_id, user), cancel)
+
+    def regenerate(
+        self, session_id: str, *, cancel: threading.Event, user: str = "local", message_id: int | None = None
+    ) -> ReplyStream:
+        """Make another version of a reply; the old one stays beside it and is shown until the new one has a word.
+
+        Args:
+            session_id: The session.
+            cancel: Set it to stop.
+            user: Whose session it is.
+            message_id: Which reply; None for the last one, or for the one that the last message still waits for.
+
+        Raises:
+            GuardError: There is no user message yet, or the message is no reply.
+            DataError: There is no such session.
+        """
+        return self._answer(self._turns.again(session_id, user, message_id), cancel)
+
+    def continue_reply(self, session_id: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
+        """Go on with the last reply where it ended.
+
+        Raises:
+            GuardError: The last message is no reply, or this engine cannot go on with one.
+            DataError: There is no such session.
+        """
+        turn = self._turns.rest(session_id, user)
+        if "continues" in self.unsupported():
+            raise GuardError("this engine cannot go on with a reply", reason="unsupported", where="session")
         return self._answer(turn, cancel)
+
+    def impersonate(self, session_id: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
+        """Write what the user might say next; nothing is stored.
+
+        Raises:
+            GuardError: Nothing was said yet.
+            DataError: There is no such session.
+        """
+        turn = self._turns.users_own(session_id, user)
+
+        def make() -> Buffer:
+            ready = self._stage.ready(turn, self.sessions.path(session_id), room=self._drawing.room)
+            return ready.prepared.buffer
+
+        name = self._config.character.user_name
+        return self._stream(Passing(make), self._drawing.for_reply, cancel, speaker=name)
+
+    def edit_and_reply(
+        self, session_id: str, message_id: int, text: str, *, cancel: threading.Event, user: str = "local"
+    ) -> ReplyStream:
+        """Say a user's message differently and reply to that; the old one and what followed stay beside it.
+
+        Raises:
+            GuardError: The text is refused, or the message is not the user's.
+            DataError: There is no such session or message.
+        """
+        self._turns.require(session_id, user)
+        if self.editor.find(session_id, message_id).message.role != "user":
+            raise nothing_said("this message is not the user's")
+        new_id = self.editor.edit_beside(session_id, message_id, self._validator.validate(text), user=user)
+        return self._answer(self._turns.reply_to(session_id, user, new_id), cancel)
+
+    # ------------------------------------------------------------------------------------------------- around replies
+
+    def context(self, session_id: str, *, user: str = "local") -> Context:
+        """Return the last prompt of a session part by part, or, before there was one, that of the next reply.
+
+        Raises:
+            DataError: There is no such session.
+            GuardError: Nothing fits.
+        """
+        self._turns.require(session_id, user)
+        if sent := self._contexts.find(session_id):
+            return sent
+        path = self.sessions.path(session_id)
+        if path and path[-1].message.role == "assistant" and last_reply(path):
+            path = path[:-1]
+        is_asked = bool(path) and path[-1].message.role == "user"
+        turn = self._turns.of(session_id, user)
+        turn = turn if is_asked else replace(turn, trigger="view")
+        ready = self._stage.ready(turn, path, room=self._drawing.room)
+        return self._contexts.view(ready.prepared, session_id=session_id, context_tokens=self.context_tokens)
+
+    def remind(self, session_id: str, words: str) -> None:
+        """Recall for the next reply what bears on these words as well, whatever was recalled a short while ago."""
+        self._asked_for[session_id] = words
+
+    def forget(self, memory_ids: Sequence[int], *, user: str = LOCAL_USER) -> Receipt:
+        """Forget memories of the folder's own character, also where replies quote them; return the receipt."""
+        assert self.memory is not None, "ask bot.memory first"
+        receipt = self.memory.forget(list(memory_ids), scope=Scope(user, self.model_id))
+        self.sessions.forget_recalled({*memory_ids, *receipt.ids})
+        self._contexts.clear()
+        return receipt
 
     def delete_session(self, session_id: str) -> None:
         """Delete a session and what is remembered of it, to the last byte."""
         self._recollection.forget_session(session_id)
         self.sessions.delete(session_id)
+        self._contexts.drop(session_id)
+
+    def settle(self) -> None:
+        """Wait until memory has followed every chat and summaries are made."""
+        self._summaries.settle()
+        self._recollection.settle()
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what a person should know about memory, such as a server that does not answer; each thing once."""
+        return self._recollection.notices()
 
     def close(self) -> None:
         """End the replies that run, keeping what was said, then free the model and close sessions and memory."""
+        self._summaries.close()
         for stream in list(self._streams):
             stream.close()
         self._voice.turnstile.enter(threading.Event())
         try:
+            self._recollection.end_work()
             self._generator.close()
             self.sessions.close()
             self._recollection.close()
         finally:
             self._voice.turnstile.leave()
 
-    def _answer(self, turn: Turn, cancel: threading.Event) -> ReplyStream:
-        job = StoredReply(
-            turn, self.sessions, recollection=self._recollection, prepare=self._prompt_of_turn, clock=self._clock
-        )
-        return self._stream(job, self._bounded(self.sampling()), cancel)
+    # --------------------------------------------------------------------------------------------------------- parts
 
-    def _stream(self, job: Job, sampling: Sampling, cancel: threading.Event) -> ReplyStream:
-        stream = ReplyStream(job, self._voice, sampling=sampling, cancel=cancel)
+    def _answer(self, turn: Turn, cancel: threading.Event) -> ReplyStream:
+        self._summaries.make_way()
+        self._recollection.catch_up(turn.user, but=turn.session_id)
+        job = StoredReply(turn, self.sessions, prepare=self._prepare, after=self._after, clock=self._clock)
+        return self._stream(job, self._drawing.for_reply, cancel, speaker=turn.member.name)
+
+    def _stream(self, job: Job, sampling: Sampling, cancel: threading.Event, *, speaker: str = "") -> ReplyStream:
+        stream = ReplyStream(job, self._voice, sampling=sampling, cancel=cancel, speaker=speaker)
         self._streams.add(stream)
         return stream
 
-    def _prompt_of_turn(self, turn: Turn) -> Buffer:
+    def _prepare(self, turn: Turn) -> Ready:
         """Make the prompt from the session as it is now: replies that were ahead in line are part of it."""
-        stored = self.sessions.messages(turn.session_id)
-        said = [entry.message for entry in stored if entry.id <= turn.question.id]
-        return self._prompt(said, session_id=turn.session_id, user=turn.user)
+        path = self.sessions.path(turn.session_id)
+        at = next((at for at, entry in enumerate(path) if entry.id == turn.after_id), None)
+        later = [entry.id for entry in path[at + 1 :]] if at is not None else []
+        path = self.sessions.path_to(turn.after_id) if at is None else path[: at + 1]
+        if not path:
+            raise gone(turn.session_id)
+        asked_for = self._asked_for.pop(turn.session_id, "")
+        ready = self._stage.ready(turn, path, room=self._drawing.room, later=later, asked_for=asked_for)
+        self._stage.keep(turn, path, ready)
+        return ready
 
-    def _prompt(self, messages: Sequence[Message], *, session_id: str, user: str) -> Buffer:
-        sampling = self._bounded(self.sampling())
-        question = messages[-1]
-        lines = self._recollection.recall(question.content, session_id=session_id, user=user)
-        recalled = self._within_budget(lines, question)
-        if recalled:
-            buffer = self._fit(messages, recalled, sampling=sampling)
-            if self._is_allowed(buffer):
-                return buffer
-            # What was recalled must not make an innocent message refused.
-        buffer = self._fit(messages, (), sampling=sampling)
-        self._check(buffer)
-        return buffer
+    def _after(self, turn: Turn, ready: Ready | None, reply: Reply) -> None:
+        if ready is not None:
+            self._contexts.sent(
+                ready.prepared,
+                reply.num_cached_tokens,
+                session_id=turn.session_id,
+                context_tokens=self.context_tokens,
+            )
+        self._recollection.follow(turn.session_id, user=turn.user)
+        if ready is not None and self.config.generation.summarise:
+            num_left = ready.prepared.buffer.num_forgotten_messages
+            self._summaries.update(turn.session_id, num_left, context_tokens=self.context_tokens)
 
-    def _within_budget(self, lines: Sequence[RecalledLine], question: Message) -> list[RecalledLine]:
-        """Keep the best lines that cost at most `memory.max_recalled_tokens`, their frame in the prompt included."""
-        kept: list[RecalledLine] = []
-        without = self._num_tokens(question, ())
-        for line in lines:
-            if self._num_tokens(question, [*kept, line]) - without <= self._config.memory.max_recalled_tokens:
-                kept.append(line)
-        return kept
-
-    def _num_tokens(self, question: Message, recalled: Sequence[RecalledLine]) -> int:
-        user_name = self._config.character.user_name
-        built = prompt.build(self.character, [question], user_name=user_name, recalled=recalled)
-        return len(self._generator.tokenizer.render(built, add_generation_prompt=False))
-
-    def _fit(self, messages: Sequence[Message], recalled: Sequence[RecalledLine], *, sampling: Sampling) -> Buffer:
-        return fit_buffer(
-            self.character,
-            messages,
-            recalled=recalled,
-            user_name=self._config.character.user_name,
-            tokenizer=self._generator.tokenizer,
-            context_tokens=self.context_tokens,
-            max_new_tokens=sampling.max_new_tokens,
-        )
-
-    def _bounded(self, sampling: Sampling) -> Sampling:
-        """Leave at least half of the context to the prompt."""
-        return replace(sampling, max_new_tokens=max(1, min(sampling.max_new_tokens, self.context_tokens // 2)))
-
-    def _check(self, buffer: Buffer) -> None:
-        self._policy.check([message.content for message in buffer.messages], where="message")
-
-    def _is_allowed(self, buffer: Buffer) -> bool:
-        try:
-            self._check(buffer)
-        except GuardError:
-            return False
-        return True
-
-    def _greeting(self) -> list[Message]:
-        text = self.character.resolve_macros(self.character.greeting, user_name=self._config.character.user_name)
-        return [Message("assistant", text)] if text.strip() else []
-
-    def _greet(self, session_id: str) -> None:
-        for message in self._greeting():
-            self.sessions.append(session_id, message, finish_reason="stop")
-
-    def _require(self, session_id: str, user: str) -> None:
-        if not self.sessions.has(session_id, character=self.model_id, user=user):
-            raise DataError(f"there is no session '{session_id}'", where="session", action="Start a new one.")
-
-
-def slug(name: str) -> str:
-    """Return a name as lower-case words joined by hyphens, such as `lila-quill`."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "character"
+    def _changed(self, session_id: str, user: str) -> None:
+        self._contexts.drop(session_id)
+        self._recollection.follow(session_id, user=user)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from duologue.chat.buffer import Buffer
-from duologue.chat.recollection import Recollection
-from duologue.chat.sessions import Sessions, StoredMessage, utc_now
-from duologue.messages import Message, Reply
+from duologue.chat.sessions import Sessions
+from duologue.chat.stage import Ready
+from duologue.chat.turn import Turn
+from duologue.errors import DataError
+from duologue.messages import Message, RecalledLine, Reply
 
 SAVE_EVERY_SECONDS = 1.0
 
@@ -16,14 +18,24 @@ class Passing:
     """A reply that is neither stored nor remembered.
 
     Attributes:
-        buffer: The prompt.
+        make: Makes the prompt when the reply's turn has come.
     """
 
-    buffer: Buffer
+    make: Callable[[], Buffer]
+
+    @property
+    def prefix(self) -> str:
+        """It begins."""
+        return ""
+
+    @property
+    def recalled(self) -> tuple[RecalledLine, ...]:
+        """Nothing is recalled for it."""
+        return ()
 
     def prepare(self) -> Buffer:
         """Return the prompt."""
-        return self.buffer
+        return self.make()
 
     def grown(self, text: str) -> None:
         """Keep nothing."""
@@ -32,95 +44,92 @@ class Passing:
         """Keep nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The turn a stored reply belongs to.
-
-    Attributes:
-        session_id: Its session.
-        user: Whose session it is.
-        question: The user's message, which is stored already.
-        replaced_id: The reply that the new one replaces; None when there is none.
-    """
-
-    session_id: str
-    user: str
-    question: StoredMessage
-    replaced_id: int | None = None
-
-
 class StoredReply:
-    """A reply that is saved while it grows and remembered when it is finished."""
+    """A reply that is saved while it grows.
+
+    Args:
+        turn: What it replies to.
+        sessions: Where it is kept.
+        prepare: Makes the prompt from the session as it is when the reply's turn has come.
+        after: Hears of the end, whatever it was; the prompt is None when there never was one.
+        clock: Seconds that only go forward.
+    """
 
     def __init__(
         self,
         turn: Turn,
         sessions: Sessions,
         *,
-        recollection: Recollection,
-        prepare: Callable[[Turn], Buffer],
+        prepare: Callable[[Turn], Ready],
+        after: Callable[[Turn, Ready | None, Reply], None],
         clock: Callable[[], float],
     ) -> None:
         """Bind the parts; the first text makes the row."""
         self._turn = turn
         self._sessions = sessions
-        self._recollection = recollection
         self._prepare = prepare
+        self._after = after
         self._clock = clock
-        self._buffer: Buffer | None = None
-        self._message_id: int | None = None
+        self._ready: Ready | None = None
+        self._goes_on = turn.trigger == "continue" and turn.replaced is not None
+        self._message_id = turn.replaced.id if self._goes_on and turn.replaced else None
         self._saved_at = 0.0
+
+    @property
+    def prefix(self) -> str:
+        """The reply that is gone on with; empty for another one."""
+        return self._turn.replaced.message.content if self._goes_on and self._turn.replaced else ""
+
+    @property
+    def recalled(self) -> tuple[RecalledLine, ...]:
+        """The memory lines that were put into the prompt for this reply."""
+        return self._ready.recalled if self._ready else ()
 
     def prepare(self) -> Buffer:
         """Return the prompt, made from the session as it is now."""
-        self._buffer = self._prepare(self._turn)
-        return self._buffer
+        self._ready = self._prepare(self._turn)
+        return self._ready.prepared.buffer
 
     def grown(self, text: str) -> None:
         """Save the text at its beginning and then every second."""
-        if text.strip() and (self._message_id is None or self._clock() - self._saved_at >= SAVE_EVERY_SECONDS):
-            self._save(text.strip(), finish_reason="")
+        is_first = self._message_id is None or self._saved_at == 0.0
+        if text.strip() and (is_first or self._clock() - self._saved_at >= SAVE_EVERY_SECONDS):
+            self._save((self.prefix + text).strip(), finish_reason="")
 
     def finished(self, reply: Reply) -> None:
-        """Save the whole reply, then remember the turn; a reply stopped before its first word leaves no row."""
-        if reply.finish_reason != "cancelled" or self._message_id is not None or reply.text:
+        """Save the whole reply; one stopped before its first word leaves no row."""
+        if self._goes_on and reply.finish_reason == "content_filter":
+            assert self._turn.replaced is not None
+            self._save(self.prefix, finish_reason=self._turn.replaced.finish_reason)
+        elif reply.finish_reason != "cancelled" or self._message_id is not None or reply.text:
             self._save(reply.text, finish_reason=reply.finish_reason)
-        if reply.finish_reason != "content_filter":
-            self._remember(reply.text)
+        self._after(self._turn, self._ready, reply)
 
     def _save(self, text: str, *, finish_reason: str) -> None:
         if self._message_id is None:
-            recalled = self._buffer.recalled if self._buffer else ()
             self._message_id = self._sessions.append(
-                self._turn.session_id, Message("assistant", text), recalled=recalled, finish_reason=finish_reason
+                self._turn.session_id,
+                Message("assistant", text),
+                recalled=self.recalled,
+                finish_reason=finish_reason,
+                speaker=self._turn.speaker,
+                parent_id=self._parent_id(),
             )
-            self._remove_replaced()
         else:
             self._sessions.update(self._message_id, text, finish_reason)
         self._saved_at = self._clock()
 
-    def _remove_replaced(self) -> None:
-        """Only now: until the new reply has its first word on disk, the old one stays."""
-        if self._turn.replaced_id is not None:
-            self._sessions.delete_message(self._turn.replaced_id)
-            self._recollection.forget_message(self._turn.replaced_id, session_id=self._turn.session_id)
+    def _parent_id(self) -> int | None:
+        """Return where the reply goes: beside the one it is a version of, else behind what was said meanwhile."""
+        turn = self._turn
+        if turn.trigger == "swipe" and turn.replaced is not None:
+            return turn.replaced.parent_id
+        path = self._sessions.path(turn.session_id)
+        if path and path[-1].id != turn.after_id and any(entry.id == turn.after_id for entry in path):
+            return None
+        return turn.after_id
 
-    def _remember(self, reply_text: str) -> None:
-        turn, question = self._turn, self._turn.question
-        self._recollection.remember(
-            question.message.content,
-            speaker="user",
-            user=turn.user,
-            session_id=turn.session_id,
-            message_id=question.id,
-            said_at=question.created_at,
-        )
-        if self._message_id is not None:
-            self._recollection.remember(
-                reply_text,
-                speaker="assistant",
-                user=turn.user,
-                session_id=turn.session_id,
-                message_id=self._message_id,
-                said_at=utc_now(),
-            )
+
+def gone(session_id: str) -> DataError:
+    """Return the error for a reply whose question was deleted while it waited."""
+    return DataError("the message to reply to is no longer part of the chat", where=f"session {session_id}")

@@ -1,21 +1,34 @@
 """A character's folder to a bot."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from duologue.characters import Character, load_character
-from duologue.chat.bot import Bot, slug
+from duologue.characters import Character, Lorebook, load_character, load_lorebook
+from duologue.chat.bot import Bot
+from duologue.chat.cast import Cast, Member, slug
 from duologue.chat.sessions import Sessions
 from duologue.config import Config
 from duologue.engine import Adapter, BaseModel, EngineName, open_generator
+from duologue.engine.embed import open_embedder
+from duologue.errors import ConfigError
 from duologue.guard import ContentPolicy
 from duologue.memory import MemoryStore, Scope
+from duologue.memory.hosted import HostedMemory
 
 
 def open_bot(
-    folder: Path, config: Config, *, engine: EngineName = "hf", adapter: Adapter | None = None, api_key: str = ""
+    folder: Path,
+    config: Config,
+    *,
+    engine: EngineName = "hf",
+    adapter: Adapter | None = None,
+    api_key: str = "",
+    database_url: str = "",
+    supermemory_key: str = "",
 ) -> Bot:
-    """Open card, sessions, memory and model of a character's folder.
+    """Open cards, lorebooks, sessions, memory and model of a character's folder.
 
     Args:
         folder: The character's folder.
@@ -23,22 +36,60 @@ def open_bot(
         engine: Which engine replies.
         adapter: The trained adapter; None talks to the base model.
         api_key: For the `remote` engine.
+        database_url: Address of a PostgreSQL database for chats and memories; empty for files in the folder.
+        supermemory_key: Key of the second memory, where `memory.supermemory` asks for it.
 
     Raises:
         DuologueError: One of the parts cannot be opened; what was opened before is closed again.
     """
-    character = load_folder_character(folder, config)
-    _check_card(character, config)
+    cast = load_cast(folder, config)
+    _check_cast(cast, config)
+    if config.memory.supermemory and not supermemory_key:
+        raise ConfigError(
+            "memory.supermemory is true, but there is no key",
+            where="memory.supermemory",
+            action="Set SUPERMEMORY_API_KEY, or set memory.supermemory to false.",
+        )
     with ExitStack() as opened:
-        sessions = Sessions.open(folder / "chats.sqlite")
+        sessions = Sessions.open(database_url or folder / "chats.sqlite")
         opened.callback(sessions.close)
-        memory = MemoryStore.open(folder / "memory.sqlite") if config.memory.enabled else None
-        if memory is not None:
+        memory, hosted = None, None
+        if config.memory.enabled:
+            embedder = open_embedder(config.memory.embedder)
+            memory = MemoryStore.open(database_url or folder / "memory.sqlite", embedder=embedder)
             opened.callback(memory.close)
+            hosted = _open_hosted(memory, config, key=supermemory_key)
+            if hosted is not None:
+                opened.callback(hosted.close)
         base = adapter.base if adapter is not None else _base(config)
         generator = open_generator(engine, base, adapter=adapter, api_key=api_key)
+        opened.callback(generator.close)
+        bot = Bot(
+            generator,
+            cast,
+            config=config,
+            sessions=sessions,
+            memory=memory,
+            is_trained=adapter is not None,
+            hosted=hosted,
+        )
         opened.pop_all()
-    return Bot(generator, character, config=config, sessions=sessions, memory=memory)
+    return bot
+
+
+def load_cast(folder: Path, config: Config) -> Cast:
+    """Return everyone in a folder's chats, with their lorebooks.
+
+    Raises:
+        ConfigError: A card or a lorebook is missing or broken, or two characters have the same name.
+    """
+    settings = config.character
+    more = [replace(load_lorebook(folder / path), origin="global") for path in settings.lorebooks]
+    characters = [load_folder_character(folder, config)]
+    characters += [load_character(folder / path) for path in settings.companions]
+    members = tuple(Member.of(character, more=more) for character in characters)
+    _check_names(members, config)
+    return Cast(members, settings.speaking_order)
 
 
 def load_folder_character(folder: Path, config: Config) -> Character:
@@ -57,18 +108,64 @@ def memory_scope(folder: Path, config: Config, *, user: str = "local") -> Scope:
     return Scope(user=user, character=slug(load_folder_character(folder, config).name))
 
 
-def _check_card(character: Character, config: Config) -> None:
-    texts = (
+def _open_hosted(memory: MemoryStore, config: Config, *, key: str) -> HostedMemory | None:
+    if not config.memory.supermemory:
+        return None
+    from duologue.memory.supermemory import SupermemoryReader
+
+    hosted = HostedMemory(SupermemoryReader(key, url=config.memory.supermemory_url), memory.database)
+    memory.also_forget = hosted.also_forget
+    hosted.start()
+    return hosted
+
+
+def _check_names(members: Sequence[Member], config: Config) -> None:
+    taken = [config.character.user_name.casefold()] if len(members) > 1 else []
+    for member in members:
+        names = {member.name.casefold(), member.model_id}
+        if names & set(taken):
+            raise ConfigError(
+                f"two in this chat are called '{member.name}'",
+                where="character.companions",
+                needed="another name for each",
+                action="Give one of the cards a nickname, or change character.user_name.",
+            )
+        taken += names
+
+
+def _check_cast(cast: Cast, config: Config) -> None:
+    """Refuse cards and lore that no chat may hold, before anything is opened."""
+    policy = ContentPolicy(config.guard.rating)
+    settings = config.character
+    policy.check([settings.persona, settings.author_note], where="character")
+    for number, member in enumerate(cast.members):
+        where = (settings.companions[number - 1] if number else settings.card) or "character"
+        policy.check(_texts(member.character), where=where)
+        for book in member.lorebooks:
+            _check_lore(book, member.character, policy=policy)
+
+
+def _check_lore(book: Lorebook, character: Character, *, policy: ContentPolicy) -> None:
+    for entry in book.entries:
+        if entry.is_enabled:
+            where = f"lorebook '{book.name or character.name}', entry {entry.uid}"
+            policy.check([character.description, entry.content], where=where)
+
+
+def _texts(character: Character) -> tuple[str, ...]:
+    return (
         character.name,
         character.description,
         character.personality,
         character.scenario,
         character.system_prompt,
         character.example_dialogue,
+        character.post_history_instructions,
+        character.depth_prompt.text if character.depth_prompt else "",
         character.greeting,
         *character.alternate_greetings,
+        *character.group_only_greetings,
     )
-    ContentPolicy(config.guard.rating).check(texts, where=config.character.card or "character")
 
 
 def _base(config: Config) -> BaseModel:

@@ -16,7 +16,7 @@ from duologue.chat.turnstile import Turnstile
 from duologue.engine import Generator, Piece, Sampling
 from duologue.errors import GuardError
 from duologue.guard import ContentPolicy
-from duologue.messages import FinishReason, Reply
+from duologue.messages import FinishReason, RecalledLine, Reply
 
 WITHHELD = "This reply was withheld by the content policy."
 _CHECK_EVERY_CHARS = 80  # a sentence without an end is checked at its words
@@ -43,6 +43,16 @@ class Voice:
 class Job(Protocol):
     """What a reply is made from and where it goes."""
 
+    @property
+    def prefix(self) -> str:
+        """What the reply goes on from; empty for one that begins."""
+        ...
+
+    @property
+    def recalled(self) -> tuple[RecalledLine, ...]:
+        """The memory lines that were put into the prompt for this reply."""
+        ...
+
     def prepare(self) -> Buffer:
         """Return the prompt; called when the reply's turn has come."""
         ...
@@ -61,16 +71,23 @@ class ReplyStream:
 
     The last piece carries the finish reason. On `content_filter` the reply's text is a notice that replaces everything
     streamed so far.
+
+    Attributes:
+        speaker: Name of who speaks.
     """
 
-    def __init__(self, job: Job, voice: Voice, *, sampling: Sampling, cancel: threading.Event) -> None:
+    def __init__(
+        self, job: Job, voice: Voice, *, sampling: Sampling, cancel: threading.Event, speaker: str = ""
+    ) -> None:
         """Bind the parts; nothing runs before the first piece is asked for."""
+        self.speaker = speaker
         self._job = job
         self._voice = voice
         self._sampling = sampling
         self._cancel = cancel
         self._text = ""
         self._num_tokens = 0
+        self._num_cached_tokens = -1
         self._num_checked_chars = 0
         self._finish_reason: FinishReason = "cancelled"  # what stays when nobody waits for the end
         self._started = voice.clock()
@@ -140,6 +157,7 @@ class ReplyStream:
                     self._first_token_seconds = self._voice.clock() - self._started
                 self._text += piece.text
                 self._num_tokens = piece.num_tokens
+                self._num_cached_tokens = max(self._num_cached_tokens, piece.num_cached_tokens)
                 has_ended = piece.finish_reason is not None
                 if not self._is_allowed(upto=len(self._text) if has_ended else self._whole_words()):
                     self._withhold()
@@ -169,7 +187,7 @@ class ReplyStream:
         self._num_checked_chars = upto
         scene = [message.content for message in self._buffer.messages]
         try:
-            self._voice.policy.check([*scene, self._text[:upto]], where="reply")
+            self._voice.policy.check([*scene, self._job.prefix + self._text[:upto]], where="reply")
         except GuardError:
             return False
         return True
@@ -181,14 +199,17 @@ class ReplyStream:
         if self._finish_reason == "cancelled" and not self._is_allowed(upto=len(self._text)):
             self._withhold()
         buffer = self._buffer
+        is_withheld = self._finish_reason == "content_filter"
+        text = self._text if is_withheld else self._job.prefix + self._text
         self._reply = Reply(
-            text=self._text.strip(),
+            text=text.strip(),
             finish_reason=self._finish_reason,
             num_prompt_tokens=len(buffer.prompt_ids) if buffer else 0,
             num_reply_tokens=self._num_tokens,
             num_forgotten_messages=buffer.num_forgotten_messages if buffer else 0,
             first_token_seconds=self._first_token_seconds,
             total_seconds=self._voice.clock() - self._started,
-            recalled=buffer.recalled if buffer else (),
+            recalled=self._job.recalled if buffer else (),
+            num_cached_tokens=self._num_cached_tokens,
         )
         self._job.finished(self._reply)

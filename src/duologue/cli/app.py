@@ -23,6 +23,7 @@ _COMMANDS = {
     "eval": ("evaluate", "evaluate"),
     "chat": ("talk", "chat"),
     "serve": ("talk", "serve"),
+    "chats": ("chats", ""),
     "memory": ("memory", ""),
     "card": ("card", ""),
     "export": ("export", ""),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from duologue.characters import load_character
+from duologue.characters import find_form, load_character
 from duologue.cli.output import JsonFlag, Output
 from duologue.config import recipe_text
 from duologue.errors import ConfigError
@@ -26,7 +26,7 @@ def new(
     character_names: Annotated[
         list[str] | None, typer.Option("--as", metavar="NAME", help="Who is the character in a chat export.")
     ] = None,
-    card: Annotated[Path | None, typer.Option(help="Character card (PNG or JSON); copied.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Character card (PNG, JSON or CharX); copied.")] = None,
     is_json: JsonFlag = False,
 ) -> None:
     """Make a character's folder: duologue.toml, card and data."""
@@ -78,7 +78,7 @@ def make_folder(
             shutil.copyfile(file, partial / "data" / file.name)
         if card is not None:
             load_character(card)
-            target = f"character{card.suffix.lower()}"
+            target = f"character.{find_form(card)}"
             shutil.copyfile(card, partial / target)
             text = _with_card(text, target)
         (partial / "duologue.toml").write_text(text, encoding="utf-8")

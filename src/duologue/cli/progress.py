@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -41,13 +41,18 @@ def _clock(seconds: float) -> str:
 
 
 class _Rate:
-    """Time to go, from the steps of this process only: a resumed run starts at a later step."""
+    """Time to go: as the engine says, which counts evaluations and checkpoints too, else from the steps.
+
+    Steps of this process only: a resumed run starts at a later step.
+    """
 
     def __init__(self) -> None:
         self.first_step = -1
         self.seconds = 0.0
 
     def remaining(self, event: Event) -> float:
+        if "seconds_to_go" in event.values:
+            return float(event.values["seconds_to_go"])
         if self.first_step < 0:
             self.first_step = event.step - 1
         self.seconds += float(event.values["seconds"])
@@ -71,7 +76,7 @@ class _TerminalSink:
             done, total = int(event.values["done"]), int(event.values["total"])
             self._draw(str(event.values["what"]), done, total, _time_to_go(event))
         elif text := _sentence(event):
-            self._progress.console.print(text)
+            self._progress.console.print(text, markup=False)
 
     def _draw(self, name: str, done: int, total: int, detail: str) -> None:
         if name not in self._tasks:
@@ -99,7 +104,7 @@ class _LineSink:
                 share = int(event.values["done"]) / max(1, int(event.values["total"]))
                 self._console.print(f"{event.values['what']}: {share:.0%}, {_time_to_go(event)}", soft_wrap=True)
         elif text := _sentence(event):
-            self._console.print(text, soft_wrap=True)
+            self._console.print(text, soft_wrap=True, markup=False)
 
 
 def _time_to_go(event: Event) -> str:
@@ -111,7 +116,8 @@ def _time_to_go(event: Event) -> str:
 def _step_text(event: Event, rate: _Rate) -> str:
     values = event.values
     return (
-        f"loss {float(values['loss']):.3f}  {float(values['tokens_per_second']):.0f} tokens/s  "
+        f"loss {float(values['loss']):.3f}{' (spike)' if values.get('is_spike') else ''}  "
+        f"rate {float(values['learning_rate']):.1e}  {float(values['tokens_per_second']):.0f} tokens/s  "
         f"{float(values['memory_gib']):.1f} GiB  {_clock(rate.remaining(event))} to go"
     )
 
@@ -121,9 +127,38 @@ def _sentence(event: Event) -> str:
     sentences = {
         "loading": lambda: f"loading {values['base']}",
         "resumed": lambda: f"going on after step {event.step} of {values['max_steps']}",
-        "evaluated": lambda: (
-            f"step {event.step}: loss on held-out conversations {float(values['validation_loss']):.3f}"
+        "fast_path": lambda: f"  {values['text']}",
+        "disk": lambda: _disk_sentence(event),
+        "tried": lambda: (
+            f"the largest batch fits: {values['num_examples']} x {values['longest_tokens']} tokens, "
+            f"{float(values['memory_gib']):.1f} GiB"
         ),
+        "evaluated": lambda: f"step {event.step}: {_evaluated(values)}",
+        "reply": lambda: (
+            f"  {_shortened(str(values['prompt']), 50)} -> {_shortened(str(values['text']), 140)}"
+            f"{'  [' + str(values['faults']) + ']' if values['faults'] else ''}"
+        ),
+        "stopped_early": lambda: f"step {event.step}: ending early, {values['text']}",
+        "best": lambda: f"taking the adapter of step {values['kept_step']}, which was best",
         "warning": lambda: f"warning: {values['text']}",
     }
     return sentences[event.name]() if event.name in sentences else ""
+
+
+def _evaluated(values: Mapping[str, float | int | str]) -> str:
+    parts = []
+    if "validation_loss" in values:
+        parts.append(f"loss on held-out conversations {float(values['validation_loss']):.3f}")
+    if "replies_passed" in values:
+        parts.append(f"{float(values['replies_passed']):.0%} of the sampled replies pass their checks")
+    return ", ".join(parts)
+
+
+def _disk_sentence(event: Event) -> str:
+    needed, free = float(event.values["needed_gib"]), float(event.values["free_gib"])
+    return f"checkpoints and adapter need {needed:.2f} GiB on disk, {free:.1f} GiB are free"
+
+
+def _shortened(text: str, longest: int) -> str:
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= longest else one_line[: longest - 3] + "..."

@@ -16,6 +16,8 @@ from duologue.engine import EngineName
 Folder = Annotated[Path, typer.Argument(help="A character's folder.")]
 EngineOption = Annotated[EngineName, typer.Option(help="Engine that replies.")]
 API_KEY_VARIABLE = "DUOLOGUE_API_KEY"
+DATABASE_VARIABLE = "DUOLOGUE_DATABASE_URL"  # chats and memories on PostgreSQL
+SUPERMEMORY_VARIABLE = "SUPERMEMORY_API_KEY"
 
 
 def chat(
@@ -108,4 +110,11 @@ def _open(folder: Path, overrides: list[str] | None, out: Output, engine: Engine
     if adapter is None and engine == "hf":
         out.say(f"nothing is trained yet, so the base model replies; train with: duologue train {folder}")
     out.say(f"opening {config.model.base} ({engine})")
-    return open_bot(folder, config, engine=engine, adapter=adapter)
+    return open_bot(
+        folder,
+        config,
+        engine=engine,
+        adapter=adapter,
+        database_url=os.environ.get(DATABASE_VARIABLE, ""),
+        supermemory_key=os.environ.get(SUPERMEMORY_VARIABLE, ""),
+    )

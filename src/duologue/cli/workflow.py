@@ -23,6 +23,7 @@ from duologue.engine import (
     BaseModel,
     EngineName,
     Hardware,
+    Place,
     Probe,
     Trainer,
     detect_hardware,
@@ -32,7 +33,9 @@ from duologue.engine import (
 from duologue.errors import ConfigError
 from duologue.plan import Plan, known_facts, make_plan
 from duologue.train import (
+    ALONE,
     Run,
+    Sharing,
     TrainingResult,
     find_adapter,
     load_resumable,
@@ -71,7 +74,9 @@ def open_folder(folder: Path, overrides: list[str] | None = None) -> Config:
     return load_config(folder / CONFIG_NAME, overrides=overrides or ())
 
 
-def prepare(folder: Path, overrides: list[str] | None, *, engine: EngineName = "hf") -> Prepared:
+def prepare(
+    folder: Path, overrides: list[str] | None, *, engine: EngineName = "hf", place: Place | None = None
+) -> Prepared:
     """Return everything a run needs before it is planned.
 
     Raises:
@@ -80,7 +85,7 @@ def prepare(folder: Path, overrides: list[str] | None, *, engine: EngineName = "
     config = open_folder(folder, overrides)
     character = load_folder_character(folder, config)
     resolve_files(config.data.train, folder)  # a missing file is said before a model library is loaded
-    trainer = open_trainer(engine)
+    trainer = open_trainer(engine, place=place)
     tokenizer = trainer.tokenizer(BaseModel(config.model.base))
     with show_progress(Output(is_json=True)) as on_event:
         examples = prepare_examples(config, folder, tokenizer=tokenizer, character=character, on_event=on_event)
@@ -123,7 +128,9 @@ def plan_of(prepared: Prepared, *, probe: Probe | None = None) -> Plan:
     return make_plan(prepared.config, prepared.stats, facts, prepared.hardware, measured=measured)
 
 
-def train_run(prepared: Prepared, out: Output, *, is_resumed: bool) -> tuple[Plan, TrainingResult]:
+def train_run(
+    prepared: Prepared, out: Output, *, is_resumed: bool, sharing: Sharing = ALONE
+) -> tuple[Plan, TrainingResult]:
     """Plan, show and train; or continue the interrupted run with the plan it was started with.
 
     Raises:
@@ -131,7 +138,7 @@ def train_run(prepared: Prepared, out: Output, *, is_resumed: bool) -> tuple[Pla
     """
     with training_lock(prepared.folder / "runs"):
         if is_resumed:
-            into, plan = load_resumable(prepared.folder, prepared.config, prepared.account)
+            into, plan = load_resumable(prepared.folder, prepared.config, prepared.account, prepared.character)
         else:
             into, plan = None, plan_of(prepared)
         out.title("The data")
@@ -140,6 +147,8 @@ def train_run(prepared: Prepared, out: Output, *, is_resumed: bool) -> tuple[Pla
         show_plan(out, plan)
         into = into or new_run(prepared.folder, today=date.today())
         out.title(f"Training, run {into.name}")
+        if sharing.num_processes > 1:
+            out.say(f"shared by {sharing.num_processes} processes; the plan above is for one")
         out.say(f"live curves: tensorboard --logdir {into.folder / 'tensorboard'}")
         with _stop_on_signals() as should_stop, show_progress(out) as on_event:
             result = run(
@@ -154,6 +163,8 @@ def train_run(prepared: Prepared, out: Output, *, is_resumed: bool) -> tuple[Pla
                 on_event=on_event,
                 should_stop=should_stop,
                 calibrates=calibration_target(),
+                character=prepared.character,
+                sharing=sharing,
             )
     return plan, result
 
@@ -184,6 +195,8 @@ def evaluate_run(prepared: Prepared, into: Run, plan: Plan, out: Output) -> dict
         evaluation=evaluation,
         history=history.steps,
         validation_points=history.validation,
+        sampled=history.replies,
+        kept_step=history.kept_step,
         plan=plan,
         plan_versus_actual=manifest["plan_versus_actual"],
         learned=manifest.get("learned", ""),

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from duologue.config.preset import PRESET_KEYS, read_preset
 from duologue.config.schema import Config, Section
 from duologue.errors import ConfigError
 
@@ -35,7 +36,7 @@ def load_config(path: Path, *, overrides: Iterable[str] = ()) -> Config:
         raise ConfigError(
             f"the file cannot be read ({reason})", where=str(path), action="Make one with: duologue new NAME"
         ) from error
-    return make_config(_parse(text, where=str(path)), overrides=overrides, where=str(path))
+    return make_config(_parse(text, where=str(path)), overrides=overrides, where=str(path), folder=path.parent)
 
 
 def load_recipe(name: str, *, overrides: Iterable[str] = ()) -> Config:
@@ -57,18 +58,26 @@ def recipe_text(name: str) -> str:
     return resources.files("duologue.config").joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
 
 
-def make_config(tree: Mapping[str, Any], *, overrides: Iterable[str] = (), where: str) -> Config:
-    """Return the checked config of a parsed tree with overrides applied.
+def make_config(tree: Mapping[str, Any], *, overrides: Iterable[str] = (), where: str, folder: Path = Path()) -> Config:
+    """Return the checked config of a parsed tree with overrides applied, and its preset below both.
+
+    Args:
+        tree: Sections with their keys.
+        overrides: Lines of `--set`.
+        where: What the tree comes from, for errors.
+        folder: What the path of a preset's file is relative to.
 
     Raises:
-        ConfigError: With every fault of tree and overrides.
+        ConfigError: With every fault of tree, overrides and preset.
     """
     merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
     faults = [fault for line in overrides if (fault := _apply(merged, line))]
+    preset, preset_faults = _put_preset_below(merged, folder)
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        faults += _fault_texts(error.errors())
+        faults += _fault_texts(error.errors(), preset=preset)
+    faults += preset_faults
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults)
         noun = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -109,13 +118,31 @@ def _apply(tree: dict[str, Any], line: str) -> str:
     return ""
 
 
-def _fault_texts(details: Iterable[ErrorDetails]) -> list[str]:
+def _put_preset_below(tree: dict[str, Any], folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Fill `[generation]` up from its preset; return the keys it filled with the preset's name, and its faults."""
+    section = tree.get("generation")
+    name = section.get("preset") if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(name, str) or not name:
+        return {}, []
+    keys, found, faults = read_preset(name, folder=folder)
+    filled = {key: value for key, value in keys.items() if key in PRESET_KEYS and key not in section}
+    tree["generation"] = {**filled, **section, "preset": found}
+    return {f"generation.{key}": found for key in filled}, faults
+
+
+def _fault_texts(details: Iterable[ErrorDetails], *, preset: Mapping[str, str]) -> list[str]:
     """Return one line per key; a key of several types (`"auto"` or a number) fails once per type."""
     texts: dict[str, str] = {}
     for detail in details:
         path, fault = _fault(detail)
         texts[path] = f"{texts[path]} or {fault.partition('; ')[2]}" if path in texts else fault
-    return [f"{path}: {fault}" for path, fault in texts.items()]
+    origins = {
+        path: next((name for key, name in preset.items() if (path + ".").startswith(key + ".")), "") for path in texts
+    }
+    return [
+        f"{path}: {fault}" + (f" (from the preset {origins[path]})" if origins[path] else "")
+        for path, fault in texts.items()
+    ]
 
 
 def _fault(detail: ErrorDetails) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -50,7 +51,7 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
 @cache

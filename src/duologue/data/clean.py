@@ -15,7 +15,7 @@ _HIDDEN = re.compile("[\xad\u200b\u202a-\u202e\u2060-\u2069\U000e0000-\U000e007f
 _LINE_SEPARATOR = re.compile("[\u2028\u2029]")
 _MACRO = re.compile(r"\{\{([^{}\n]{1,120})\}\}")
 _MACRO_NAME = re.compile(r"\s*([^\s:]{1,24})")
-_RESOLVED = re.compile(r"\{\{(?:char|user)\}\}|<(?:bot|user)>", re.IGNORECASE)  # by Character.resolve_macros
+_RESOLVED = re.compile(r"\{\{(?:char|user)\}\}|<(?:bot|char|user)>", re.IGNORECASE)  # by Character.resolve_macros
 _RESOLVED_MACROS = frozenset({"char", "user"})
 _MOST_SHOWN = 3
 # Anything but space and characters that leave no mark: joiners, variation selectors, fillers, the braille blank.

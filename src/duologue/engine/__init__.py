@@ -14,8 +14,10 @@ from duologue.engine.base import (
     ModelFacts,
     OnEvent,
     Piece,
+    Place,
     Precision,
     Quantization,
+    SampleRequest,
     Sampling,
     TemplateTraits,
     TextTokenizer,
@@ -25,7 +27,7 @@ from duologue.engine.base import (
 )
 from duologue.engine.hardware import detect_hardware
 from duologue.engine.neutral import count_neutralised, neutralise
-from duologue.engine.open import ENGINES, EngineName, open_generator, open_trainer, probe_training
+from duologue.engine.open import ENGINES, EngineName, join_training, open_generator, open_trainer, probe_training
 from duologue.engine.packing import pack
 from duologue.engine.probed import MicroBatch, MicroStep, Probe
 
@@ -47,9 +49,11 @@ __all__ = [
     "ModelFacts",
     "OnEvent",
     "Piece",
+    "Place",
     "Precision",
     "Probe",
     "Quantization",
+    "SampleRequest",
     "Sampling",
     "TemplateTraits",
     "TextTokenizer",
@@ -58,6 +62,7 @@ __all__ = [
     "TrainingJob",
     "count_neutralised",
     "detect_hardware",
+    "join_training",
     "neutralise",
     "open_generator",
     "open_trainer",

@@ -216,6 +216,8 @@ class TrainingJob:
         early_stopping_patience: Evaluations without a better one after which the run ends; 0 never does.
         early_stopping_on: What an evaluation is judged by.
         samples: Replies to draw at each evaluation.
+        num_processes: Processes that share each step, one device each; a step has as many examples as all of them take.
+        is_sharded: Whether each process holds only a part of the base (FSDP2).
     """
 
     base: BaseModel
@@ -243,11 +245,30 @@ class TrainingJob:
     early_stopping_patience: int = 0
     early_stopping_on: Literal["loss", "replies"] = "loss"
     samples: SampleRequest = SampleRequest()
+    num_processes: int = 1
+    is_sharded: bool = False
 
     @property
     def examples_per_step(self) -> int:
         """The global batch on one device."""
         return self.micro_batch_size * self.gradient_accumulation_steps
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process stands among those that train together.
+
+    Attributes:
+        rank: Its number, from 0; 0 is the one that speaks and writes.
+        num_processes: How many they are.
+        init_method: Where they meet, as torch.distributed takes it: `file:///...`, or `env://` under a launcher.
+        local_rank: Its number on this machine, which is the number of its GPU.
+    """
+
+    rank: int
+    num_processes: int
+    init_method: str
+    local_rank: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,11 +417,27 @@ class Tokenizer(Protocol):
         """Texts that the vocabulary reads as control tokens; in a person's text they are neutralised."""
         ...
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool, continues: bool = False
+    ) -> tuple[int, ...]:
         """Return the token ids of the chat template filled with `messages`.
 
+        Args:
+            messages: The conversation.
+            add_generation_prompt: End with the header of a reply.
+            continues: The last message, an assistant's, stays open: the ids end with its content, so that a reply
+                goes on from there. There is no other header then, whatever `add_generation_prompt` says.
+
         Raises:
-            DataError: The template refuses these messages.
+            DataError: The template refuses these messages, or the message to go on from is not an assistant's.
+        """
+        ...
+
+    def encode(self, text: str) -> Sequence[int]:
+        """Return the ids of a text as it stands inside a message, without anything added.
+
+        Raises:
+            DataError: The vocabulary is not known here (a remote server's).
         """
         ...
 
@@ -506,6 +543,13 @@ class Generator(Protocol):
 
         Raises:
             EngineError: Prompt and reply do not fit the context, or generation failed.
+        """
+        ...
+
+    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:
+        """Return the names of the settings in `sampling` that would do something but that this engine cannot honour.
+
+        Names are those of the fields of `Sampling`, and `continues` where a reply cannot be gone on with.
         """
         ...
 

@@ -36,12 +36,19 @@ class ChatText:
         self._special_tokens = tuple(special_tokens)
         self._source = source
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool, continues: bool = False) -> str:
         """Return the filled template.
 
+        Args:
+            messages: The conversation.
+            add_generation_prompt: End with the header of a reply.
+            continues: End with the content of the last message, which is an assistant's.
+
         Raises:
-            DataError: The template refuses these messages.
+            DataError: The template refuses these messages, or the message to go on from is not an assistant's.
         """
+        if continues:
+            return self._render_open(messages)
         traits = self.traits
         kept = folded(messages, traits, before_reply=add_generation_prompt)
         safe = [Message(m.role, neutralise(m.content, self._special_tokens)) for m in kept]
@@ -58,6 +65,23 @@ class ChatText:
         else:
             text = self._fill(marked, False)
         return text.replace(reply_mark, traits.reply_primer)
+
+    def _render_open(self, messages: Sequence[Message]) -> str:
+        require_reply(messages)
+        if not messages[-1].content:
+            return self.render(messages[:-1], add_generation_prompt=True)
+        traits = self.traits
+        kept = folded(messages, traits, before_reply=False)
+        safe = [Message(m.role, neutralise(m.content, self._special_tokens)) for m in kept]
+        reply_mark, end_mark = _marks(safe)
+        # The mark at its end keeps the template from trimming what will be gone on from.
+        safe[-1] = Message("assistant", safe[-1].content + end_mark)
+        if traits.reply_primer:
+            marked = [Message(m.role, reply_mark + m.content) if m.role == "assistant" else m for m in safe]
+            text = self._fill([*marked, Message("user", "Word0word")], False)
+        else:
+            text = self._fill(safe, False)
+        return text.partition(end_mark)[0].replace(reply_mark, traits.reply_primer)
 
     @cached_property
     def traits(self) -> TemplateTraits:
@@ -115,6 +139,17 @@ class ChatText:
         ending = self._fill(rows[:2], False).partition("Word1word")[2]
         between = self._fill(rows, False).partition("Word1word")[2].partition("Word2word")[0]
         return between.removeprefix(ending)
+
+
+def require_reply(messages: Sequence[Message]) -> None:
+    """Refuse to go on from a message that is not a reply.
+
+    Raises:
+        DataError: The last message is not an assistant's.
+    """
+    found = f"the last message is the {messages[-1].role}'s" if messages else "there is no message"
+    if not messages or messages[-1].role != "assistant":
+        raise DataError(f"no reply can be gone on with: {found}", needed="a message of the assistant at the end")
 
 
 def folded(messages: Sequence[Message], traits: TemplateTraits, *, before_reply: bool) -> list[Message]:

@@ -28,6 +28,7 @@ from duologue.engine.base import (
     TemplateTraits,
     TrainingJob,
 )
+from duologue.engine.chat_text import require_reply
 from duologue.engine.neutral import neutralise
 from duologue.errors import EngineError, InterruptedRun
 from duologue.messages import FinishReason, Message
@@ -38,6 +39,7 @@ _CONTEXT_TOKENS = 8192
 _IM_START, _IM_END = 1, 2
 _SPECIAL_IDS = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
 _FIRST_TEXT_ID = 3
+_FORBIDDING_BIAS = -100.0  # as OpenAI's API has it
 _CHUNK_BYTES = 6  # 257**6 < 2**53: ids survive JSON and 64-bit arrays
 _SPECIAL = re.compile("(" + "|".join(re.escape(text) for text in _SPECIAL_IDS) + ")")
 _WORD = re.compile(r" ?\S+|\s+")
@@ -70,9 +72,19 @@ class FakeTokenizer:
         """There is only one such tokenizer."""
         return "fake"
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
-        """Return the ids of the messages in ChatML."""
-        return tuple(self.encode(self.render_text(messages, add_generation_prompt=add_generation_prompt)))
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool, continues: bool = False
+    ) -> tuple[int, ...]:
+        """Return the ids of the messages in ChatML; with `continues` they end with the last reply's content.
+
+        Raises:
+            DataError: `continues`, and the last message is not an assistant's.
+        """
+        if not continues:
+            return tuple(self.encode(self.render_text(messages, add_generation_prompt=add_generation_prompt)))
+        require_reply(messages)
+        before = self.render(messages[:-1], add_generation_prompt=True)
+        return (*before, *self.encode(neutralise(messages[-1].content, self.special_tokens)))
 
     def render_text(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """Return the messages in ChatML."""
@@ -104,8 +116,10 @@ class FakeTokenizer:
 class FakeGenerator:
     """A generator that repeats the last user message inside a fixed sentence, word by word.
 
+    Where the last message is an open reply, it goes on with it. Words whose tokens a logit bias forbids are left out.
+
     Args:
-        reply: What it says; `{message}` stands for the last user message.
+        reply: What it says; `{message}` stands for the last user message, `{seed}` for the seed.
         delay_seconds: Pause before every word; a set `cancel` ends the pause at once.
         context_tokens: Longest prompt plus reply it accepts.
     """
@@ -118,6 +132,7 @@ class FakeGenerator:
         self._delay_seconds = delay_seconds
         self._context_tokens = context_tokens
         self._tokenizer = FakeTokenizer()
+        self._held: list[int] = []  # the last prompt and reply, as a cache would hold them
         self._is_closed = False
 
     @property
@@ -145,9 +160,15 @@ class FakeGenerator:
                 needed=f"at most {self._context_tokens}",
                 action="Shorten the conversation or lower generation.max_new_tokens.",
             )
-        message = _last_user_text(prompt_ids, self._tokenizer)
-        text = _cut_at_stop(self._reply.replace("{message}", message), sampling.stop)
-        return self._pieces(text, sampling.max_new_tokens, cancel)
+        text = self._reply.replace("{message}", _last_user_text(prompt_ids, self._tokenizer))
+        text = text.replace("{seed}", str(sampling.seed))
+        if said := _open_text(prompt_ids, self._tokenizer):
+            text = text.removeprefix(said) if text.startswith(said) else f" {text}"
+        return self._pieces(list(prompt_ids), _cut_at_stop(text, sampling.stop), sampling, cancel)
+
+    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:  # noqa: ARG002  (the Protocol's signature)
+        """Return nothing: where there is one choice only, no setting can make another."""
+        return ()
 
     def score(self, examples: Sequence[Example]) -> tuple[float, int]:
         """Return a likelihood that depends on the tokens alone: between 1 and 2 nats each."""
@@ -158,21 +179,27 @@ class FakeGenerator:
         """Refuse further work, as a freed model would."""
         self._is_closed = True
 
-    def _pieces(self, text: str, max_new_tokens: int, cancel: threading.Event) -> Iterator[Piece]:
+    def _pieces(self, prompt_ids: list[int], text: str, sampling: Sampling, cancel: threading.Event) -> Iterator[Piece]:
+        num_cached = _num_agreeing(self._held, prompt_ids[:-1])
+        self._held = list(prompt_ids)
+        forbidden = {token for token, value in sampling.logit_bias if value <= _FORBIDDING_BIAS}
         num_tokens = 0
         finish_reason: FinishReason = "stop"
         for word in _WORD.findall(text):
             if cancel.wait(self._delay_seconds):
                 finish_reason = "cancelled"
                 break
-            ids = self._tokenizer.encode(word)[: max_new_tokens - num_tokens]
+            ids = self._tokenizer.encode(word)[: sampling.max_new_tokens - num_tokens]
+            if forbidden.intersection(ids):
+                continue
             num_tokens += len(ids)
+            self._held += ids
             raw = b"".join(_chunk_bytes(token_id) for token_id in ids)
             yield Piece(raw.decode("utf-8", "ignore"), num_tokens)
-            if num_tokens == max_new_tokens:
+            if num_tokens == sampling.max_new_tokens:
                 finish_reason = "length"
                 break
-        yield Piece("", num_tokens, finish_reason)
+        yield Piece("", num_tokens, finish_reason, num_cached)
 
 
 class FakeTrainer:
@@ -288,6 +315,19 @@ def _last_user_text(prompt_ids: Sequence[int], tokenizer: FakeTokenizer) -> str:
         if message.startswith(header):
             text = message.removeprefix(header).strip()
     return text
+
+
+def _open_text(prompt_ids: Sequence[int], tokenizer: FakeTokenizer) -> str:
+    """Return what an open reply at the end of a prompt says so far."""
+    ids = list(prompt_ids)
+    last = ids[len(ids) - 1 - ids[::-1].index(_IM_START) :] if _IM_START in ids else ids
+    return "" if _IM_END in last else tokenizer.decode(last).removeprefix("assistant\n")
+
+
+def _num_agreeing(held: Sequence[int], ids: Sequence[int]) -> int:
+    """Return the length of the common beginning."""
+    places = (at for at, (old, new) in enumerate(zip(held, ids, strict=False)) if old != new)
+    return next(places, min(len(held), len(ids)))
 
 
 def _cut_at_stop(text: str, stop: Sequence[str]) -> str:

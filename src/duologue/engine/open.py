@@ -3,29 +3,47 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from duologue.engine.base import Adapter, BaseModel, Example, Generator, Trainer, TrainingJob
+from duologue.engine.base import Adapter, BaseModel, Example, Generator, Place, Trainer, TrainingJob
 from duologue.engine.probed import Probe
+from duologue.engine.threads import wait_without_spinning
 from duologue.errors import ConfigError
 
 EngineName = Literal["hf", "gguf", "remote", "fake"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
-def open_trainer(name: EngineName) -> Trainer:
+def open_trainer(name: EngineName, *, place: Place | None = None) -> Trainer:
     """Return the engine that trains.
+
+    Args:
+        name: Which engine.
+        place: Where this process stands among those that a launcher started; None when there is no launcher.
 
     Raises:
         ConfigError: The engine only generates.
     """
+    wait_without_spinning()
     if name == "hf":
         from duologue.engine.hf import HfTrainer
 
-        return HfTrainer()
+        return HfTrainer(place)
     if name == "fake":
         from duologue.engine.fake import FakeTrainer
 
         return FakeTrainer()
     raise ConfigError(f"engine '{name}' cannot train", needed="'hf' or 'fake'")
+
+
+def join_training(place: Place) -> None:
+    """Do the part of a further process of a run until the run is over.
+
+    Raises:
+        DuologueError: As the run in the first process raises it.
+    """
+    wait_without_spinning()
+    from duologue.engine.hf.worker import join
+
+    join(place)
 
 
 def probe_training(job: TrainingJob, examples: Sequence[Example]) -> Probe:
@@ -34,6 +52,7 @@ def probe_training(job: TrainingJob, examples: Sequence[Example]) -> Probe:
     Raises:
         EngineError: The model cannot be loaded, memory ran out, or no gradient reaches the adapter.
     """
+    wait_without_spinning()
     from duologue.engine.hf.probe import probe
 
     return probe(job, examples)
@@ -55,6 +74,7 @@ def open_generator(
         ConfigError: The engine cannot open this model.
         EngineError: Loading failed.
     """
+    wait_without_spinning()
     if name == "hf":
         from duologue.engine.hf import HfGenerator
 

@@ -14,9 +14,10 @@ class StopText:
     def feed(self, text: str) -> tuple[str, bool]:
         """Return what may be shown now, and whether a stop text was met (the text before it is then complete)."""
         self._held += text
-        met = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        met = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if met:
-            shown, self._held = self._held[: min(met)], ""
+            _, start = min(met)  # the one that was complete first, so that it does not matter how the text was cut
+            shown, self._held = self._held[:start], ""
             return shown, True
         keep = max((self._overlap(stop) for stop in self._stops), default=0)
         cut = len(self._held) - keep

@@ -47,13 +47,15 @@ class Bar:
 
 
 def draw_loss(steps: Sequence[StepRecord], held_out: Sequence[tuple[int, float]], *, width: PageWidth) -> str:
-    """Return the training loss per step, its moving average, and the held-out loss."""
+    """Return the training loss per step, its moving average, the spikes, and the held-out loss."""
     figure, axes = _figure(width, height=300 if width == "wide" else 230, left=44, bottom=40)
     points = _thinned([(record.step, record.loss) for record in steps])
     if points:
         at, losses = zip(*points, strict=True)
         axes.plot(at, losses, color=_BLUE, alpha=0.35, linewidth=1)
         axes.plot(at, _smoothed(losses), color=_BLUE, linewidth=2.2)
+    if spikes := [(record.step, record.loss) for record in steps if record.is_spike]:
+        axes.plot(*zip(*spikes, strict=True), color=_INK, linestyle="", marker="^", markersize=5, clip_on=False)
     if held_out:
         axes.plot(*zip(*held_out, strict=True), color=_AMBER, linewidth=1.6, marker="o", markersize=6, clip_on=False)
     axes.set_xlim(left=0, right=max([1, *(step for step, _ in [*points, *held_out])]))

@@ -20,7 +20,7 @@ from duologue.evaluate.sections import (
 from duologue.evaluate.verdict import make_verdict
 from duologue.evaluate.words import escape, number
 from duologue.plan import Plan
-from duologue.train import StepRecord
+from duologue.train import ReplyRecord, StepRecord
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_PICTURE_BYTES = 8 * 2**20  # a larger one would make the page slow to open
@@ -49,6 +49,8 @@ def write_report(
     stats: DataStats,
     picture: Path | None,
     learned: str = "",
+    sampled: Sequence[ReplyRecord] = (),
+    kept_step: int = 0,
 ) -> None:
     """Write the report of a run as one HTML file, whole or not at all.
 
@@ -66,6 +68,8 @@ def write_report(
         stats: Token counts.
         picture: PNG of the character; None, a missing, foreign or very large file give a letter instead.
         learned: What the next plan on this machine takes from this run, in words.
+        sampled: Replies that were drawn while the run went.
+        kept_step: Step whose adapter was kept, when evaluations could end the run; 0 when the last was.
 
     Raises:
         EngineError: The file cannot be written.
@@ -74,7 +78,7 @@ def write_report(
     portrait = _portrait(picture)
     measured_gib = plan_versus_actual.get("memory_gib", {}).get("actual")
     sections = [
-        loss_section(history, validation_points, evaluation),
+        loss_section(history, validation_points, evaluation, sampled=sampled, kept_step=kept_step),
         plan_section(plan, plan_versus_actual, learned=learned),
         memory_section(plan, measured_gib=measured_gib),
         account_section(account, stats),

@@ -7,27 +7,48 @@ from duologue.evaluate.evaluation import Evaluation
 from duologue.evaluate.plots import LARGEST_RATIO, NUM_PART_COLOURS, Bar, PageWidth, draw_bars, draw_loss, draw_memory
 from duologue.evaluate.words import deviation, escape, measure_name, number
 from duologue.plan import Plan
-from duologue.train import StepRecord
+from duologue.train import ReplyRecord, StepRecord
 
 
 def loss_section(
-    history: Sequence[StepRecord], validation_points: Sequence[tuple[int, float]], evaluation: Evaluation
+    history: Sequence[StepRecord],
+    validation_points: Sequence[tuple[int, float]],
+    evaluation: Evaluation,
+    *,
+    sampled: Sequence[ReplyRecord] = (),
+    kept_step: int = 0,
 ) -> str:
-    """Return the loss curve with the held-out points, the base model's at step 0."""
+    """Return the loss curve with the held-out points, the base model's at step 0, and the replies on the way.
+
+    Args:
+        history: The steps of the run.
+        validation_points: Step and held-out loss in nats per token.
+        evaluation: Base and tuned model.
+        sampled: Replies that were drawn while the run went.
+        kept_step: Step whose adapter was kept; 0 when the last was.
+    """
     held_out = dict(validation_points)
     if evaluation.base.loss is not None:
         held_out.setdefault(0, evaluation.base.loss)
     if evaluation.tuned.loss is not None and history:
-        held_out.setdefault(history[-1].step, evaluation.tuned.loss)
+        held_out.setdefault(kept_step or history[-1].step, evaluation.tuned.loss)
     points = sorted(held_out.items())
     if not history and not points:
         return section("learning", "How it learned", "<p>This run recorded no step.</p>")
     entries = [("blue", "training loss and its moving average"), ("amber", "held-out loss")]
-    legend = _legend(entries if points else entries[:1])
+    entries = entries if points else entries[:1]
+    if any(record.is_spike for record in history):
+        entries.append(("ink", "loss spike"))
+    legend = _legend(entries)
     drawing = _drawing(lambda width: draw_loss(history, points, width=width), label="Loss by optimizer step")
-    return section(
-        "learning", "How it learned", legend + drawing + f"<p class='note'>{_loss_words(history, points)}</p>"
-    )
+    words = _loss_words(history, points)
+    if kept_step:
+        words += f" The adapter is that of step {kept_step:,}, which was best; the run could end early."
+    body = legend + drawing + f"<p class='note'>{words}</p>"
+    if sampled:
+        rows = [(f"{reply.step:,}", reply.prompt, reply.text, reply.faults or "passes") for reply in sampled]
+        body += _details("Replies on the way", _table(("step", "prompt", "reply", "checks"), rows, numeric_from=None))
+    return section("learning", "How it learned", body)
 
 
 def plan_section(plan: Plan, plan_versus_actual: Mapping[str, Mapping[str, float]], *, learned: str = "") -> str:
@@ -145,6 +166,10 @@ def _loss_words(history: Sequence[StepRecord], points: Sequence[tuple[int, float
     if history:
         minutes = sum(record.seconds for record in history) / 60
         words.append(f"{len(history):,} optimizer steps in {number(minutes)} minutes.")
+    spikes = [record.step for record in history if record.is_spike]
+    if spikes:
+        shown = ", ".join(f"{step:,}" for step in spikes[:10]) + (", and later" if len(spikes) > 10 else "")
+        words.append(f"The loss spiked at step {shown}.")
     if len(points) > 1:
         best_step, best = min(points, key=lambda point: point[1])
         words.append(f"The held-out loss was lowest at step {best_step:,} ({best:.3f} nats per token).")

@@ -1,46 +1,109 @@
-"""A question to an FTS5 query: only its telling words, each quoted, any of them enough."""
+"""A question as recall reads it: its telling words, whom it is about, the days and the kind of answer it asks for."""
 
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from duologue.memory.times import asked_days, date_words
+from duologue.memory.words import STOPWORDS, plain_words, stem
 from duologue.messages import Role
 
 MAX_WORDS = 32  # a long message asks with its first words; more would make the query slow, not better
-# Runs without spaces, control characters, ASCII or general punctuation. FTS5's own tokenizer splits what is left, so
-# that scripts whose vowels are combining marks stay whole.
-_WORD = re.compile(r"[^\s\x00-/:-@\[-`{-\x9f\u2000-\u206f\u3000-\u303f]+")
-_APOSTROPHE = re.compile(r"(?<=\w)['\u2019](?:s|m|re|ve|ll|d|t)\b")
 _FIRST_PERSON = frozenset({"i", "me", "my", "mine", "myself"})
 _SECOND_PERSON = frozenset({"you", "your", "yours", "yourself"})
-_STOPWORD_TEXT = """
-    a about above after again against all am an and any are as at be because been before being below between both
-    but by can could did do does doing don down during each few for from further had has have having he her here
-    hers herself him himself his how i if in into is isn it its itself just let me more most my mine myself no nor
-    not now of off on once only or other our ours ourselves out over own please remember same say said she should so
-    some such tell than that the their theirs them themselves then there these they this those through to too under
-    until up us very was wasn we were what when where which while who whom why will with won would you your yours
-    yourself yourselves
-"""
-_STOPWORDS = frozenset(_STOPWORD_TEXT.split())
 
 
-def fts_query(question: str) -> str:
-    """Return the FTS5 query of a question, or an empty string when no telling word is in it.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
 
-    Stopwords are dropped: on the LoCoMo benchmark that lifts recall at 10 from 57.6 to 63.2 %. Quoting keeps every
-    word a word: no text of a person is ever read as query syntax.
+    Attributes:
+        text: The question as it came.
+        words: Its telling words, each once, as they stand.
+        stems: Their stems, each once, without the names of speakers.
+        speaker: Whose lines are meant, as far as pronouns tell.
+        names: The names of known speakers that stand in it, in lower case.
+        asks_when: Whether it asks for a time.
+        days: The days it names, as `duologue.memory.times.Days`.
     """
-    telling = dict.fromkeys(word for word in _words(question) if word not in _STOPWORDS)
-    return " OR ".join(f'"{word}"' for word in list(telling)[:MAX_WORDS])
+
+    text: str
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+    speaker: Role | None
+    names: frozenset[str]
+    asks_when: bool = False
+    days: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def meaning(self) -> str:
+        """The question as the speaker would put it: `When did Ana marry?` means `When did I marry?` in Ana's lines.
+
+        An embedder finds a name where it is called out (`Bye, Ana!`), which is where the other one speaks.
+        """
+        text = self.text
+        for name in self.names:
+            first, *rest = name.split()
+            whole = re.escape(first) + "".join(f"(?: {re.escape(word)})?" for word in rest)
+            called = re.compile(rf"\b{whole}\b(?P<s>['\u2019]s)?", re.IGNORECASE)
+            text = called.sub(lambda found: "my" if found["s"] else "I", text)
+        return text
 
 
-def asked_speaker(question: str) -> Role | None:
-    """Return who the question is about, as far as its pronouns tell: `my cat` the user, `your cat` the character."""
-    words = set(_words(question))
-    asks_user, asks_assistant = bool(words & _FIRST_PERSON), bool(words & _SECOND_PERSON)
+def read_question(
+    text: str, *, names: Collection[str] = (), now: datetime | None = None, years: tuple[int, ...] = ()
+) -> Question:
+    """Return what a question asks.
+
+    Args:
+        text: A person's message.
+        names: Of the speakers whose lines are searched, in lower case.
+        now: When it is asked; `last week` counts from there.
+        years: Those a month without a year may be in.
+    """
+    spoken_to = {name for name in names if _is_named(name, text, frozenset(plain_words(text)))}
+    text = _without_calls(text, spoken_to)
+    words = plain_words(text)
+    days_named = date_words(text)
+    telling = list(dict.fromkeys(word for word in words if word not in STOPWORDS and word not in days_named))[
+        :MAX_WORDS
+    ]
+    present = set(words)
+    named = {name for name in names if _is_named(name, text, present)}
+    name_words = {word for name in spoken_to for word in plain_words(name)}
+    return Question(
+        text=text,
+        words=tuple(telling),
+        stems=tuple(dict.fromkeys(stem(word) for word in telling if word not in name_words)),
+        speaker=asked_speaker(words),
+        names=frozenset(named),
+        asks_when=bool({"when", "date", "day", "month", "year"} & present) or "how long" in text.lower(),
+        days=asked_days(text, now=now or datetime.now(UTC), years=years),
+    )
+
+
+def _without_calls(text: str, names: Collection[str]) -> str:
+    """Return a question without the names it calls: `Ana, where is it?` asks Ana, it does not ask about her."""
+    for name in names:
+        first = re.escape(name.split()[0])
+        called = re.compile(rf"^\W*(?:(?:hey|hi|oh|so|well)\W+)?{first}\s*[,!:]\s*|,\s*{first}(?=\W*$)", re.IGNORECASE)
+        text = called.sub("", text)
+    return text
+
+
+def _is_named(name: str, text: str, words: Collection[str]) -> bool:
+    """Return whether a name, or its first word, stands in a text; `Will` only where it is written large."""
+    first = next(iter(plain_words(name)), "")
+    if first not in words:
+        return False
+    return first not in STOPWORDS or re.search(rf"\b{re.escape(first.capitalize())}\b", text) is not None
+
+
+def asked_speaker(words: Collection[str]) -> Role | None:
+    """Return who a question is about, as far as its pronouns tell: `my cat` the user, `your cat` the character."""
+    present = set(words)
+    asks_user, asks_assistant = bool(present & _FIRST_PERSON), bool(present & _SECOND_PERSON)
     if asks_user == asks_assistant:
         return None
     return "user" if asks_user else "assistant"
-
-
-def _words(question: str) -> list[str]:
-    return _WORD.findall(_APOSTROPHE.sub("", question.lower()))

@@ -1,156 +1,262 @@
-"""Verbatim memories in one SQLite file, found by their words (FTS5), kept apart by scope, erased to the last byte."""
+"""What was said, word for word, and the facts in it: found again by words and meaning, erased to the last byte."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from duologue.memory.exchange import MemoryLine, check_limits, parse_json_lines, to_json_line
-from duologue.memory.question import asked_speaker, fts_query
-from duologue.memory.ranking import Neighbours, rank
-from duologue.messages import RecalledLine, Role
-from duologue.store import Database, Row, open_database
+from duologue.engine.embed import Embedder
+from duologue.errors import DataError
+from duologue.memory import embedding, erasure, exchange, learning
+from duologue.memory.diary import from_markdown, to_markdown
+from duologue.memory.learning import Followed, put_mark
+from duologue.memory.records import Receipt, Scope, Source, StoredLine, Why, to_recalled
+from duologue.memory.rows import lines_of, next_revision, stored_line, with_versions
+from duologue.memory.schema import MIGRATIONS
+from duologue.messages import RecalledLine
+from duologue.store import Database, open_database
 
-NUM_CANDIDATES = 100  # hits that are looked at more closely
-_MIGRATIONS = (
-    """
-    CREATE TABLE memories (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        user TEXT NOT NULL,
-        character TEXT NOT NULL,
-        session_id TEXT NOT NULL,
-        message_id INTEGER NOT NULL,
-        speaker TEXT NOT NULL CHECK (speaker IN ('user', 'assistant')),
-        said_at TEXT NOT NULL,
-        text TEXT NOT NULL
-    );
-    CREATE INDEX memories_in_order ON memories (user, character, session_id, id);
-    CREATE INDEX memories_of_message ON memories (session_id, message_id);
-    CREATE VIRTUAL TABLE memory_words USING fts5 (
-        text, content = 'memories', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
-    );
-    CREATE TRIGGER memories_added AFTER INSERT ON memories BEGIN
-        INSERT INTO memory_words (rowid, text) VALUES (new.id, new.text);
-    END;
-    CREATE TRIGGER memories_deleted AFTER DELETE ON memories BEGIN
-        INSERT INTO memory_words (memory_words, rowid, text) VALUES ('delete', old.id, old.text);
-    END;
-    """,
-)
+if TYPE_CHECKING:
+    from duologue.memory.index import Index
+    from duologue.memory.recalling import Recaller
 
+AlsoForget = Callable[[Sequence[StoredLine]], str]
+"""Takes lines that were just forgotten; returns what became of their copy elsewhere: `done`, `queued` or a sentence."""
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose memories: nothing said in one scope is ever found in another.
-
-    Attributes:
-        user: Who talks, such as `local` or an account's name.
-        character: Whom they talk to.
-    """
-
-    user: str
-    character: str
+NUM_EMBEDDED_AT_ONCE = 256  # lines that following a path embeds at most, so that an old memory does not hold it up
 
 
 class MemoryStore:
-    """The memories of a character's folder. Threads may share it."""
+    """The memories of a character's folder, or of a server. Threads may share it.
 
-    def __init__(self, database: Database) -> None:
+    Attributes:
+        embedder: What finds lines by meaning; None for words alone.
+        also_forget: Asked to erase copies elsewhere whenever lines are forgotten.
+    """
+
+    def __init__(self, database: Database, *, embedder: Embedder | None = None, index: "Index | None" = None) -> None:
         """Use an open database; `MemoryStore.open` is the way in."""
+        self.embedder = embedder
+        self.also_forget: AlsoForget | None = None
         self._database = database
+        self._index = index
+        self._embedder_id = 0
+        self._is_caught_up = False
+        self._recaller: Recaller | None = None
 
     @classmethod
-    def open(cls, path: Path) -> "MemoryStore":
-        """Open memory.sqlite, making it when it is missing.
+    def open(
+        cls, place: Path | str, *, embedder: Embedder | None = None, index: "Index | None" = None
+    ) -> "MemoryStore":
+        """Open memory.sqlite, making it when it is missing, or a database on a server.
+
+        Args:
+            place: A file, or the address of a server.
+            embedder: From `duologue.engine.embed.open_embedder`; None finds lines by their words alone.
+            index: Finds candidates in scopes too large for RAM; by default the file's own full-text index.
 
         Raises:
             DataError: The file is damaged or cannot be written.
         """
-        return cls(open_database(path, migrations=_MIGRATIONS))
+        return cls(open_database(place, migrations=MIGRATIONS, name="memory"), embedder=embedder, index=index)
 
-    def add(self, text: str, *, speaker: Role, scope: Scope, session_id: str, message_id: int, said_at: str) -> int:
-        """Store a line, word for word, and return its id.
+    @property
+    def database(self) -> Database:
+        """Where the rows are kept."""
+        return self._database
 
-        Args:
-            text: What was said.
-            speaker: `user` or `assistant`.
-            scope: Whose memory it is.
-            session_id: Where it was said.
-            message_id: The message it comes from; removing that message removes the line.
-            said_at: ISO-8601 time in UTC.
+    def follow(self, session_id: str, path: Sequence[Source], *, scope: Scope) -> Followed:
+        """Make the memories of a session equal to what its chosen path says.
+
+        Lines of messages that are no longer on the path go, those of messages that are back come back, with what the
+        person did to them. Called in the background: embedding happens here, outside of any transaction.
 
         Raises:
-            GuardError: The text crosses a limit that holds at every rating.
             DataError: The disk is full or failed.
         """
-        check_limits(text)
-        line = MemoryLine(text, speaker, session_id, message_id, said_at)
-        with self._database.write() as cursor:
-            cursor.execute(_INSERT, _parameters(line, scope))
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid
+        followed = learning.follow(self._database, session_id, path, scope=scope)
+        if self.embedder is not None and followed.num_new:
+            number = self.embedder_id()
+            embedding.fill_session(self._database, self.embedder, number, scope=scope, session_id=session_id)
+        if not self._is_caught_up:
+            self._is_caught_up = self.catch_up(max_lines=NUM_EMBEDDED_AT_ONCE) == 0
+        return followed
 
-    def recall(self, question: str, *, scope: Scope, limit: int, exclude_session: str = "") -> tuple[RecalledLine, ...]:
-        """Return the lines that bear on a question, best first, each text once.
+    def catch_up(self, *, max_lines: int = 100_000) -> int:
+        """Embed lines that have no vector of the present embedder; return how many are left."""
+        if self.embedder is None:
+            return 0
+        number = self.embedder_id()
+        embedding.fill(self._database, self.embedder, number, max_lines=max_lines)
+        return embedding.num_without_vector(self._database, number)
 
-        A line counts for the words it shares with the question (bm25), for those of its neighbours, and a little for
-        its speaker. The question itself is never an answer.
+    def embedder_id(self) -> int:
+        """Return the row of the embedder in `embedders`; 0 without one."""
+        if self.embedder is not None and not self._embedder_id:
+            self._embedder_id = embedding.embedder_id(self._database, self.embedder)
+        return self._embedder_id
+
+    def recall(
+        self,
+        question: str,
+        *,
+        scope: Scope,
+        limit: int,
+        exclude_session: str = "",
+        visible: Collection[int] | None = None,
+        cooled: Collection[int] = (),
+        shares_user_facts: bool = False,
+    ) -> tuple[RecalledLine, ...]:
+        """Return the lines that bear on a question, best first: pinned ones before all others, each thing once.
+
+        Private lines and the question itself are never among them; what is no longer so says so.
 
         Args:
             question: A person's message.
             scope: Only lines of this scope are found.
             limit: Most lines to return.
-            exclude_session: The session that asks; its lines are before the model anyway.
+            exclude_session: The session that asks.
+            visible: Its messages that are before the model anyway; None for all of them.
+            cooled: Ids that were recalled a moment ago; they are passed over unless pinned or asked for by name.
+            shares_user_facts: Whether facts the user told other characters are found as well.
         """
-        hits = self._hits(question, scope=scope, limit=NUM_CANDIDATES, exclude_session=exclude_session)
-        neighbours = [Neighbours(hit, self._around(hit, scope=scope)) for hit in hits]
-        return rank(neighbours, question=question, speaker=asked_speaker(question), limit=limit)
+        from duologue.memory.recalling import Asked  # numpy, 0.1 s
 
-    def search(self, question: str, *, scope: Scope, limit: int) -> tuple[RecalledLine, ...]:
-        """Return the lines that contain a word of the question, best match first, repeated texts included."""
-        return self._hits(question, scope=scope, limit=limit, exclude_session="")
+        asked = Asked(question, scope, limit, exclude_session, visible, cooled, shares_user_facts)
+        found = self._recalling().recall(asked)
+        return tuple(to_recalled(scored.line, score=scored.score) for scored in found)
 
-    def list_lines(self, *, scope: Scope, limit: int = 100) -> tuple[RecalledLine, ...]:
-        """Return the newest lines of a scope, newest first."""
+    def search(self, question: str, *, scope: Scope, limit: int) -> tuple[StoredLine, ...]:
+        """Return the lines that contain a word of the question, best match first, repeats and private ones included."""
+        return self._recalling().search(question, scope=scope, limit=limit)
+
+    def list_lines(self, *, scope: Scope, limit: int = 100, kind: str = "") -> tuple[StoredLine, ...]:
+        """Return the newest lines of a scope, newest first; `kind` is `turn`, `fact` or empty for both."""
         rows = self._database.read(
-            "SELECT *, 0.0 AS score FROM memories WHERE user = ? AND character = ? ORDER BY id DESC LIMIT ?",
-            (scope.user, scope.character, limit),
+            """
+            SELECT * FROM memories WHERE user = ? AND character = ? AND (kind = ? OR ? = '')
+            ORDER BY said_at DESC, id DESC LIMIT ?
+            """,
+            (scope.user, scope.character, kind, kind, limit),
         )
-        return tuple(map(_line, rows))
+        return self._with_versions([stored_line(row) for row in rows])
 
-    def knows(self, message_id: int, *, session_id: str) -> bool:
-        """Return whether a line of this message is stored."""
-        found = self._database.read(
-            "SELECT 1 FROM memories WHERE message_id = ? AND session_id = ? LIMIT 1", (message_id, session_id)
+    def get(self, memory_id: int, *, scope: Scope | None = None) -> StoredLine:
+        """Return one line.
+
+        Args:
+            memory_id: Its number.
+            scope: When given, a line of another scope is as good as none.
+
+        Raises:
+            DataError: There is no such line.
+        """
+        line = lines_of(self._database, [memory_id]).get(memory_id)
+        if line is None or (scope is not None and line.scope != scope):
+            raise DataError(
+                f"no memory has the number {memory_id}", where="memory", action="`duologue memory list` shows them."
+            )
+        return self._with_versions([line])[0]
+
+    def why(self, memory_id: int, *, scope: Scope | None = None, num_around: int = 2) -> Why:
+        """Return where a memory comes from: the turns around it and, for a fact, its versions.
+
+        Raises:
+            DataError: There is no such line.
+        """
+        line = self.get(memory_id, scope=scope)
+        rows = self._database.read(
+            """
+            SELECT * FROM memories WHERE user = ? AND character = ? AND session_id = ? AND kind = 'turn'
+                AND position BETWEEN ? AND ? ORDER BY position, part, id
+            """,
+            (
+                line.scope.user,
+                line.scope.character,
+                line.session_id,
+                line.position - num_around,
+                line.position + num_around,
+            ),
         )
-        return bool(found)
+        around = tuple(stored_line(row) for row in rows)
+        return Why(line, around, self._with_versions(self._of_slot(line)) if line.kind == "fact" else ())
 
-    def forget(self, ids: Sequence[int]) -> int:
-        """Delete lines and every byte of them; return how many there were.
+    def edit(self, memory_id: int, text: str, *, scope: Scope | None = None) -> StoredLine:
+        """Change what a line says, as long as its source stays; the source itself stays as it is.
+
+        Raises:
+            DataError: There is no such line, or the text is empty.
+            GuardError: The text crosses a limit that holds at every rating.
+        """
+        if not text.strip():
+            raise DataError("a memory cannot be empty", where="memory", action="To remove it, forget it.")
+        exchange.check_limits(text)
+        return self._mark(memory_id, scope, column="text", value=text)
+
+    def pin(self, memory_id: int, is_pinned: bool = True, *, scope: Scope | None = None) -> StoredLine:
+        """Recall a line before all others, or no longer.
+
+        Raises:
+            DataError: There is no such line.
+        """
+        return self._mark(memory_id, scope, column="is_pinned", value=int(is_pinned))
+
+    def set_private(self, memory_id: int, is_private: bool = True, *, scope: Scope | None = None) -> StoredLine:
+        """Never recall a line, or let it be recalled again.
+
+        Raises:
+            DataError: There is no such line.
+        """
+        return self._mark(memory_id, scope, column="is_private", value=int(is_private))
+
+    def forget(self, ids: Sequence[int], *, scope: Scope | None = None) -> Receipt:
+        """Erase lines for good: text, index, vectors, log and copies elsewhere; the proof is in the receipt.
+
+        They are not learned again from their message, as long as that is not edited. A turn takes the facts drawn from
+        it along, a fact the passages that say it.
 
         Raises:
             DataError: Another program reads the file, so that its log cannot be emptied now, or the disk has no room
                 to rewrite it. The lines are deleted; repeat the call to erase what is left.
         """
-        return self._erase("id = ?", [(memory_id,) for memory_id in ids])
+        lines = [line for line in lines_of(self._database, list(ids)).values() if scope is None or line.scope == scope]
+        return self._forget(erasure.with_kin(self._database, lines), is_remembered_as_forgotten=True)
 
-    def forget_message(self, message_id: int, *, session_id: str) -> int:
-        """Forget the lines that came from one message, as `forget` does."""
-        return self._erase("message_id = ? AND session_id = ?", [(message_id, session_id)])
+    def forget_message(self, message_id: int, *, session_id: str) -> Receipt:
+        """Forget what came from one message, as `forget` does, in every scope."""
+        return self._forget_where("session_id = ? AND message_id = ?", (session_id, message_id))
 
-    def forget_session(self, session_id: str) -> int:
-        """Forget the lines that came from one session, as `forget` does."""
-        return self._erase("session_id = ?", [(session_id,)])
+    def forget_session(self, session_id: str) -> Receipt:
+        """Forget what came from one session, as `forget` does, in every scope."""
+        return self._forget_where("session_id = ?", (session_id,))
+
+    def forget_scope(self, scope: Scope) -> Receipt:
+        """Forget everything one character remembers about one user."""
+        return self._forget_where("user = ? AND character = ?", (scope.user, scope.character))
+
+    def copy_marks(
+        self,
+        session_id: str,
+        new_session_id: str,
+        messages: Sequence[tuple[tuple[int, int], tuple[int, int]]],
+    ) -> None:
+        """Let what the person did to the lines of a session hold in a branch of it too: pinned, edited, forgotten.
+
+        Args:
+            session_id: The session.
+            new_session_id: Its branch; followed afterwards.
+            messages: Message and revision there, and the message and revision that copy it.
+        """
+        learning.copy_marks(self._database, session_id, new_session_id, dict(messages))
+
+    def receipts(self) -> tuple[Receipt, ...]:
+        """Return the receipts of all forgettings, newest first."""
+        return erasure.receipts(self._database)
 
     def export_lines(self, *, scope: Scope) -> Iterator[str]:
-        """Yield every line of a scope as JSON, oldest first, without line breaks."""
-        rows = self._database.read(
-            "SELECT * FROM memories WHERE user = ? AND character = ? ORDER BY id", (scope.user, scope.character)
-        )
-        for row in rows:
-            yield to_json_line(
-                MemoryLine(row["text"], row["speaker"], row["session_id"], row["message_id"], row["said_at"])
-            )
+        """Yield every line of a scope as JSON, in the order it was said, without line breaks."""
+        for line in self._all(scope):
+            yield exchange.to_json_line(line)
 
     def import_lines(self, lines: Iterable[str], *, scope: Scope, where: str = "memories") -> int:
         """Store exported lines in a scope, all or none; return how many were new.
@@ -163,99 +269,81 @@ class MemoryStore:
         Raises:
             DataError: A line is not a memory or crosses a limit; all faults are named.
         """
-        parsed = parse_json_lines(lines, where=where)
-        num_added = 0
-        with self._database.write() as cursor:
-            for line in parsed:
-                parameters = _parameters(line, scope)
-                if cursor.execute(_SAME, parameters).fetchone() is None:
-                    cursor.execute(_INSERT, parameters)
-                    num_added += 1
-        return num_added
+        return exchange.store_lines(self._database, exchange.parse_json_lines(lines, where=where), scope=scope)
+
+    def export_markdown(self, *, scope: Scope) -> str:
+        """Return a scope as a diary by date, to read, to edit and to import again."""
+        return to_markdown(self._with_versions(self._all(scope)))
+
+    def import_markdown(self, text: str, *, scope: Scope, where: str = "memories") -> int:
+        """Store a diary that `export_markdown` wrote, all or none; return how many lines were new.
+
+        Raises:
+            DataError: A line of it cannot be read; all faults are named.
+        """
+        return exchange.store_lines(self._database, from_markdown(text, where=where), scope=scope)
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
-    def _hits(self, question: str, *, scope: Scope, limit: int, exclude_session: str) -> tuple[RecalledLine, ...]:
-        query = fts_query(question)
-        if not query:
-            return ()
+    def _recalling(self) -> "Recaller":
+        if self._recaller is None:
+            from duologue.memory.recalling import Recaller  # numpy, 0.1 s
+
+            self._recaller = Recaller(self._database, self.embedder, self.embedder_id(), index=self._index)
+        return self._recaller
+
+    def _all(self, scope: Scope) -> tuple[StoredLine, ...]:
+        rows = self._database.read(
+            "SELECT * FROM memories WHERE user = ? AND character = ? ORDER BY said_at, session_id, position, part, id",
+            (scope.user, scope.character),
+        )
+        return tuple(map(stored_line, rows))
+
+    def _of_slot(self, line: StoredLine) -> tuple[StoredLine, ...]:
         rows = self._database.read(
             """
-            SELECT memories.*, -bm25(memory_words) AS score
-            FROM memory_words JOIN memories ON memories.id = memory_words.rowid
-            WHERE memory_words MATCH :query
-                AND user = :user AND character = :character AND session_id <> :exclude_session
-            ORDER BY score DESC, id DESC LIMIT :limit
+            SELECT * FROM memories WHERE user = ? AND character = ? AND kind = 'fact' AND slot = ?
+            ORDER BY said_at, session_id, position, part, id
             """,
-            {
-                "query": query,
-                "user": scope.user,
-                "character": scope.character,
-                "exclude_session": exclude_session,
-                "limit": limit,
-            },
+            (line.scope.user, line.scope.character, line.slot),
         )
-        return tuple(map(_line, rows))
+        return tuple(map(stored_line, rows))
 
-    def _around(self, line: RecalledLine, *, scope: Scope) -> tuple[RecalledLine, ...]:
-        rows = self._database.read(
-            """
-            SELECT *, 0.0 AS score FROM memories WHERE id IN (
-                (SELECT max(id) FROM memories WHERE user = :user AND character = :character
-                    AND session_id = :session_id AND id < :id),
-                (SELECT min(id) FROM memories WHERE user = :user AND character = :character
-                    AND session_id = :session_id AND id > :id))
-            """,
-            {
-                "user": scope.user,
-                "character": scope.character,
-                "session_id": line.session_id,
-                "id": line.memory_id,
-            },
+    def _with_versions(self, lines: Sequence[StoredLine]) -> tuple[StoredLine, ...]:
+        slots = {(line.scope, line.slot): line for line in lines if line.kind == "fact"}
+        versions = {
+            version.memory_id: version for line in slots.values() for version in with_versions(self._of_slot(line))
+        }
+        return tuple(
+            replace(line, used_until=versions[line.memory_id].used_until) if line.memory_id in versions else line
+            for line in lines
         )
-        return tuple(map(_line, rows))
 
-    def _erase(self, condition: str, parameters: Sequence[tuple[int | str, ...]]) -> int:
+    def _mark(self, memory_id: int, scope: Scope | None, *, column: str, value: str | int) -> StoredLine:
+        line = self.get(memory_id, scope=scope)
         with self._database.write() as cursor:
-            cursor.executemany(f"DELETE FROM memories WHERE {condition}", parameters)  # noqa: S608  (fixed texts)
-            num_deleted = max(0, cursor.rowcount)
-            # Until it is optimized, the index keeps deleted words. FTS5's own 'secure-delete' (SQLite 3.42) would make
-            # a file that older versions cannot open.
-            cursor.execute("INSERT INTO memory_words (memory_words) VALUES ('optimize')")
-        self._database.purge()  # also when nothing was deleted now: an earlier purge may have failed
-        return num_deleted
+            put_mark(cursor, line, **{column: value})
+            changed = next_revision(cursor, line.scope)
+            cursor.execute(
+                f"UPDATE memories SET {column} = ?, changed = ? WHERE id = ?",  # noqa: S608  (names of our own)
+                (value, changed, memory_id),
+            )
+            if column == "text":
+                cursor.execute("DELETE FROM vectors WHERE memory_id = ?", (memory_id,))
+                self._is_caught_up = False
+        return self.get(memory_id)
 
+    def _forget_where(self, condition: str, parameters: tuple[str | int, ...]) -> Receipt:
+        rows = self._database.read(f"SELECT * FROM memories WHERE {condition}", parameters)  # noqa: S608  (fixed texts)
+        with self._database.write() as cursor:
+            cursor.execute(f"DELETE FROM marks WHERE {condition}", parameters)  # noqa: S608  (fixed texts)
+        return self._forget([stored_line(row) for row in rows], is_remembered_as_forgotten=False)
 
-_INSERT = """
-    INSERT INTO memories (user, character, session_id, message_id, speaker, said_at, text)
-    VALUES (:user, :character, :session_id, :message_id, :speaker, :said_at, :text)
-"""
-_SAME = """
-    SELECT 1 FROM memories WHERE user = :user AND character = :character AND session_id = :session_id
-        AND message_id = :message_id AND speaker = :speaker AND said_at = :said_at AND text = :text
-"""
-
-
-def _parameters(line: MemoryLine, scope: Scope) -> dict[str, Any]:
-    return {
-        "user": scope.user,
-        "character": scope.character,
-        "session_id": line.session_id,
-        "message_id": line.message_id,
-        "speaker": line.speaker,
-        "said_at": line.said_at,
-        "text": line.text,
-    }
-
-
-def _line(row: Row) -> RecalledLine:
-    return RecalledLine(
-        text=row["text"],
-        speaker=row["speaker"],
-        memory_id=row["id"],
-        session_id=row["session_id"],
-        said_at=row["said_at"],
-        score=row["score"],
-    )
+    def _forget(self, lines: Sequence[StoredLine], *, is_remembered_as_forgotten: bool) -> Receipt:
+        erasure.erase(self._database, lines, is_remembered_as_forgotten=is_remembered_as_forgotten)
+        if self._recaller is not None:
+            self._recaller.drop()
+        hosted = self.also_forget(lines) if self.also_forget is not None and lines else "none"
+        return erasure.prove(self._database, lines, hosted=hosted)

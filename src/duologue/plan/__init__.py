@@ -15,7 +15,7 @@ from duologue.plan.memory import Component, MemoryPlan, Verdict
 from duologue.plan.models import known_facts, known_models
 from duologue.plan.plan import Plan, make_plan, plan_from_json
 from duologue.plan.requirements import Need, RequirementsPlan
-from duologue.plan.resolve import Reason, ResolvedSettings
+from duologue.plan.resolve import Reason, ResolvedSettings, lora_settings
 from duologue.plan.time import TimePlan
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ __all__ = [
     "least_gib",
     "load_calibration",
     "longest_example",
+    "lora_settings",
     "machine_of",
     "make_plan",
     "plan_from_json",

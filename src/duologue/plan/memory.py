@@ -166,7 +166,7 @@ def activations(workload: Workload, *, on_gpu: bool, trained_fraction: float) ->
     tokens = workload.longest_micro_batch_tokens
     layers = num_adapted_layers(facts, workload.lora)  # blocks below the lowest adapter keep nothing
     share = 1.0 if profile.are_all_logits_computed else trained_fraction
-    with_logits = min(tokens * share, profile.loss_chunk_tokens or tokens * share)
+    with_logits = min(tokens * share, _loss_chunk_tokens(workload, on_gpu=on_gpu) or tokens * share)
     logits = with_logits * logit_bytes_per_token(workload)
     block = tokens * saved_bytes_per_token(workload, on_gpu=on_gpu)
     gradients = max(tokens * gradient_bytes_per_token(workload), _unpacked_bytes(workload))
@@ -200,6 +200,15 @@ def _unpacked_bytes(workload: Workload) -> float:
     largest = max(wide * high for wide, high in block_linears(workload.facts).values())
     # int8 is unpacked in the type of the gradient
     return largest * (element_sizes(workload).mlp if workload.quantization == "int8" else workload.element_bytes)
+
+
+def _loss_chunk_tokens(workload: Workload, *, on_gpu: bool) -> int:
+    """Tokens whose logits exist at once; 0 for all."""
+    profile = workload.profile
+    if profile.loss_chunk_bytes:
+        size = profile.loss_chunk_bytes if on_gpu else profile.loss_chunk_bytes // 8
+        return max(16, size // (4 * workload.facts.vocab_size))
+    return profile.loss_chunk_tokens
 
 
 def _unpacked_head_bytes(workload: Workload) -> float:

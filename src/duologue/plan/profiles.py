@@ -43,6 +43,8 @@ class StackProfile:
         are_all_logits_computed: Also for tokens that are not targets.
         has_logits: False when the loss never holds logits (fused linear cross entropy).
         loss_chunk_tokens: Logits exist for so many tokens at once; 0 for all.
+        loss_chunk_bytes: Or for so many that their float32 copy takes this; on a CPU an eighth of it.
+        pads: Whether examples of unequal length are filled up to the longest of their micro-batch.
         gradient_inner_bytes, gradient_hidden_bytes: Of the gradients alive in the backward pass of one block.
         offloads_block_inputs: Checkpointed inputs go to system memory.
         is_head_quantised: The output projection is packed like the other linear layers.
@@ -82,6 +84,8 @@ class StackProfile:
     are_all_logits_computed: bool = True
     has_logits: bool = True
     loss_chunk_tokens: int = 0
+    loss_chunk_bytes: int = 0
+    pads: bool = True
     gradient_inner_bytes: float = 6.0
     gradient_hidden_bytes: float = 6.0
     offloads_block_inputs: bool = False
@@ -101,10 +105,18 @@ class StackProfile:
     launch_seconds: float = 0.005
 
 
-# What `train` runs: float32 adapters under bf16 autocast, no k-bit casts, logits for trained tokens only (table B).
+# What `train` runs: float32 adapters under bf16 autocast, no k-bit casts, logits for trained tokens only and in chunks,
+# examples behind each other without padding (engine/hf/loss.py and attention.py).
 # The head's product is bf16, its float32 copy, the log-softmax and its gradient are float32: 2 + 4 + 4 + 4.
 # Its traffic was not measured on a GPU: it is the median of the five stock stacks below.
-DUOLOGUE = StackProfile("duologue", are_all_logits_computed=False, are_experts_linear=False, traffic=30.0)
+DUOLOGUE = StackProfile(
+    "duologue",
+    are_all_logits_computed=False,
+    are_experts_linear=False,
+    loss_chunk_bytes=2**28,
+    pads=False,
+    traffic=30.0,
+)
 
 PEFT = StackProfile("peft")  # transformers + PEFT under autocast, all logits (table B)
 # PEFT without autocast: adapters in float32 next to a 16-bit base (table E), as in its own method comparison.

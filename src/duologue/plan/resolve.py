@@ -9,6 +9,7 @@ from duologue.engine import LoraSettings, ModelFacts, Precision, Quantization
 from duologue.plan.machine import Machine
 from duologue.plan.measured import plan_memory, seconds_per_step
 from duologue.plan.memory import MemoryPlan
+from duologue.plan.profiles import DUOLOGUE
 from duologue.plan.workload import Workload
 
 _GLOBAL_BATCH = 8
@@ -116,6 +117,10 @@ def lora_settings(config: Config) -> LoraSettings:
         dropout=lora.dropout,
         target_modules=lora.target_modules,
         num_layers=0 if lora.num_layers == "all" else lora.num_layers,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        init_weights=lora.init_weights,
+        lr_ratio=lora.lr_ratio,
     )
 
 
@@ -135,6 +140,8 @@ def _leanest(config: Config, stats: DataStats, facts: ModelFacts, dtype: Precisi
         gradient_accumulation_steps=1 if accumulation == "auto" else accumulation,
         use_gradient_checkpointing=training.gradient_checkpointing != "off",
         pack_length_tokens=config.data.max_length_tokens if training.packing else 0,
+        profile=replace(DUOLOGUE, adapter_bytes=2) if training.adapter_dtype == "bfloat16" else DUOLOGUE,
+        optimizer="adamw" if training.optimizer == "auto" else training.optimizer,
     )
 
 

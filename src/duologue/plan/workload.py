@@ -97,13 +97,16 @@ class Workload:
         if self.pack_length_tokens:
             longest = sum(self.stats.lengths[-self.examples_per_step :])
             return max(self.stats.max_tokens, min(self.pack_length_tokens, longest))
+        if not self.profile.pads:
+            return sum(self.stats.lengths[-self.largest_micro_batch :])
         return self.largest_micro_batch * self.stats.max_tokens
 
     @property
     def is_padded(self) -> bool:
         """Whether a micro-batch can hold sequences of different lengths."""
         lengths = self.stats.lengths
-        return self.largest_micro_batch > 1 and not self.pack_length_tokens and lengths[:1] != lengths[-1:]
+        pads = self.profile.pads and not self.pack_length_tokens
+        return pads and self.largest_micro_batch > 1 and lengths[:1] != lengths[-1:]
 
     @property
     def padding_factor(self) -> float:
@@ -112,7 +115,7 @@ class Workload:
         The engine sorts groups of eight global batches by length and cuts them into micro-batches, longest first.
         A group is represented by as many evenly spaced quantiles of the lengths.
         """
-        if self.pack_length_tokens:
+        if self.pack_length_tokens or not self.profile.pads:
             return 1.0
         lengths = self.stats.lengths
         size = min(len(lengths), GROUP_BATCHES * self.examples_per_step)

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 
-from duologue.chat import ReplyStream
+from duologue.chat import Chain, ReplyStream
 from duologue.errors import DuologueError, EngineError, GuardError
 from duologue.messages import Reply
 
 log = logging.getLogger("duologue.serve")
 
-OpenStream = Callable[[threading.Event], ReplyStream]
+OpenStream = Callable[[threading.Event], ReplyStream | Chain]
 
 
 class Generation:

@@ -187,7 +187,7 @@ class Page:
             session_id = view.session_id or await run_in_threadpool(self._create_session)
             history = await run_in_threadpool(self._history, session_id)
             generation = self._generations.start(
-                lambda cancel: self._bot.reply(session_id, text, cancel=cancel, user=_USER), session_id=session_id
+                lambda cancel: self._bot.replies(session_id, text, cancel=cancel, user=_USER), session_id=session_id
             )
         except GuardError as error:
             yield {self._notice: error_html(error)}
@@ -263,12 +263,12 @@ class Page:
         yield updates
 
     def _create_session(self) -> str:
-        return self._bot.sessions.create(character=self._bot.model_id, user=_USER)
+        return self._bot.new_session(user=_USER)
 
     def _keep_if_said(self, session_id: str) -> bool:
         """Delete a session whose first message was refused; return whether the last message was kept."""
         stored = self._bot.sessions.messages(session_id)
-        if not stored:
+        if not any(entry.message.role == "user" for entry in stored):
             self._bot.delete_session(session_id)
         return bool(stored) and stored[-1].message.role == "user"
 
@@ -294,14 +294,17 @@ class Page:
         return self._bubbles(self._bot.sessions.messages(session_id))
 
     def _bubbles(self, stored: tuple[StoredMessage, ...]) -> list[Bubble]:
-        shown = [entry.message for entry in stored[-MAX_SHOWN_MESSAGES:]]
-        bubbles = [_bubble(message.role, message.content) for message in shown]
+        bubbles = [
+            _bubble(
+                entry.message.role,
+                f"{entry.speaker}: {entry.message.content}" if entry.speaker else entry.message.content,
+            )
+            for entry in stored[-MAX_SHOWN_MESSAGES:]
+        ]
         return bubbles or self._greeting()
 
     def _greeting(self) -> list[Bubble]:
-        character = self._bot.character
-        text = character.resolve_macros(character.greeting, user_name=self._user_name)
-        return [_bubble("assistant", text)] if text else []
+        return [_bubble("assistant", text) for text in self._bot.editor.greetings[:1]]
 
     def _list_chats(self) -> list[tuple[str, str]]:
         chats = self._bot.sessions.list_sessions(character=self._bot.model_id, user=_USER)

@@ -1,4 +1,4 @@
-"""Pictures for the page, made from the card's PNG without the card inside it."""
+"""Pictures for the page, made from the picture of the card without the card inside it."""
 
 import io
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from duologue.characters import load_picture
 from duologue.errors import ConfigError
 
 AVATAR_PIXELS = 192
@@ -27,17 +28,23 @@ class Pictures:
 
 
 def make_pictures(card: Path) -> Pictures | None:
-    """Return the pictures of a PNG card; None for a card without a picture.
+    """Return the pictures of a PNG or CharX card; None for a card without a picture.
 
     The card's text stays behind: a visitor sees the picture, not the character's definition.
 
     Raises:
         ConfigError: The picture cannot be read or is too large.
     """
-    if card.suffix.lower() != ".png":
+    source: Path | io.BytesIO = card
+    if card.suffix.lower() == ".charx":
+        icon = load_picture(card)
+        if icon is None:
+            return None
+        source = io.BytesIO(icon)
+    elif card.suffix.lower() != ".png":
         return None
     try:
-        with Image.open(card, formats=["PNG"]) as picture:
+        with Image.open(source, formats=["PNG", "JPEG", "WEBP"]) as picture:
             if picture.width * picture.height > _MAX_PIXELS:
                 raise ConfigError(
                     f"the card's picture has {picture.width} x {picture.height} pixels",

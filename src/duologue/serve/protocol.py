@@ -8,7 +8,7 @@ import math
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -151,7 +151,8 @@ class ChatRequest(_Wire):
     def sampling(self, default: Sampling) -> Sampling:
         """Return how to draw: what the request says, else the character's own settings."""
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        return Sampling(
+        return replace(
+            default,
             max_new_tokens=_given(self.max_completion_tokens, _given(self.max_tokens, default.max_new_tokens)),
             temperature=_given(self.temperature, default.temperature),
             top_p=_given(self.top_p, default.top_p),
@@ -228,13 +229,16 @@ def _field(location: Iterable[int | str]) -> str:
     return ".".join(names)
 
 
-def _usage(reply: Reply) -> dict[str, int]:
+def _usage(reply: Reply) -> dict[str, Any]:
     num_tokens = reply.num_prompt_tokens + reply.num_reply_tokens
-    return {
+    usage: dict[str, Any] = {
         "prompt_tokens": reply.num_prompt_tokens,
         "completion_tokens": reply.num_reply_tokens,
         "total_tokens": num_tokens,
     }
+    if reply.num_cached_tokens >= 0:
+        usage["prompt_tokens_details"] = {"cached_tokens": reply.num_cached_tokens}
+    return usage
 
 
 def _finish(reason: FinishReason) -> str:

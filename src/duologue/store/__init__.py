@@ -1,5 +1,18 @@
-"""Rows that must last: SQLite databases that are checked, migrated, durable and safe to share between threads."""
+"""Rows that must last: databases that are checked, migrated, durable and safe to share, in a file or on a server."""
 
-from duologue.store.database import Database, Row, open_database
+from duologue.store.base import Cursor, Database, Dialect, Parameters, Row
+from duologue.store.dialect import Migration, Script, kept_elsewhere
+from duologue.store.opening import is_server, open_database
 
-__all__ = ["Database", "Row", "open_database"]
+__all__ = [
+    "Cursor",
+    "Database",
+    "Dialect",
+    "Migration",
+    "Parameters",
+    "Row",
+    "Script",
+    "is_server",
+    "kept_elsewhere",
+    "open_database",
+]

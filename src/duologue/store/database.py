@@ -1,38 +1,53 @@
 """One SQLite file: opened with a check, brought to the newest schema, written in whole transactions."""
 
-import os
+import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from duologue.errors import DataError
+from duologue.store.base import Cursor, Dialect, Parameters
 from duologue.store.faults import RESTORE, translate
+from duologue.store.restore import BUSY_TIMEOUT_SECONDS, find_damage, restore
+from duologue.store.rotation import Notify, Rotation, list_backups, write_copy
 
-Row = sqlite3.Row  # what `Database.read` returns, for rooms that must not name the driver
-BUSY_TIMEOUT_SECONDS = 10.0
+_LOG = logging.getLogger(__name__)
 _SETTINGS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # every commit reaches the disk before it is acknowledged
     "PRAGMA secure_delete = ON",  # deleted content is overwritten with zeros
     "PRAGMA foreign_keys = ON",
 )
+Mend = Callable[[Cursor], None]
 
 
-def open_database(path: Path, *, migrations: Sequence[str]) -> "Database":
+def open_database(
+    path: Path, *, migrations: Sequence[str], notify: Notify | None = None, mend: Mend | None = None
+) -> "SqliteDatabase":
     """Open a database, make it when it is missing, and apply the migrations it lacks.
+
+    A damaged or vanished file that has a backup is put aside and restored first, with what can still be read of it.
+    Backups are made from now on (`rotation`).
 
     Args:
         path: The file; its folder must exist.
         migrations: SQL scripts in order. Script N brings the schema from version N-1 to N (`PRAGMA user_version`).
             A released script never changes.
+        notify: Is told, in sentences, when a file was restored or a backup failed; may be called from another thread.
+            By default it goes to the log of this module, which is shown on stderr.
+        mend: Puts right what no constraint holds, such as a chain with a link that is lost; called inside a transaction
+            after a file was restored.
 
     Raises:
-        DataError: The file is damaged (it is left untouched), comes from a newer duologue, or cannot be written.
+        DataError: The file is damaged and has no backup (it is left untouched), comes from a newer duologue, or cannot
+            be written.
     """
-    _refuse_damage(path)
+    notify = notify or _LOG.warning
+    rotation = Rotation(path, notify=notify)
+    _restore_damage(path, rotation, migrations, mend=mend, notify=notify)
+    is_new = not path.is_file() or path.stat().st_size == 0
     try:
         path.touch(mode=0o600)  # conversations are private
     except OSError as error:
@@ -41,24 +56,32 @@ def open_database(path: Path, *, migrations: Sequence[str]) -> "Database":
             where=str(path),
             action="Check that the folder exists and can be written.",
         ) from error
-    database = Database(path)
+    database = SqliteDatabase(path, rotation)
     try:
+        if not is_new and database.version() < len(migrations):
+            with _noted(notify):
+                rotation.make_now()
         database.migrate(migrations)
+        if not is_new and rotation.is_due_at_open():
+            rotation.start()
     except BaseException:
         database.close()
         raise
     return database
 
 
-class Database:
+class SqliteDatabase:
     """A connection that threads share: one statement or transaction at a time, others wait.
 
     Open it with `open_database`.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Connect to an existing file and apply the settings of the house."""
+    def __init__(self, path: Path, rotation: Rotation | None = None) -> None:
+        """Connect to an existing file and apply the settings of the house; without a rotation no backups are made."""
         self.path = path
+        self.name = str(path)
+        self.dialect: Dialect = "sqlite"
+        self._rotation = rotation
         self._lock = threading.RLock()
         with _translated(path):
             # isolation_level=None: transactions begin and end where we say, not where the module guesses.
@@ -69,7 +92,7 @@ class Database:
             for setting in _SETTINGS:
                 self._connection.execute(setting)
 
-    def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
+    def read(self, sql: str, parameters: Parameters = (), /) -> list[sqlite3.Row]:
         """Return all rows of a query.
 
         Raises:
@@ -100,6 +123,8 @@ class Database:
                 raise
             finally:
                 cursor.close()
+        if self._rotation is not None:
+            self._rotation.written()
 
     def migrate(self, migrations: Sequence[str]) -> None:
         """Apply the migrations the file lacks, each in its own transaction.
@@ -107,7 +132,7 @@ class Database:
         Raises:
             DataError: The file has a newer schema than `migrations` describe.
         """
-        version = self._version()
+        version = self.version()
         if version > len(migrations):
             raise DataError(
                 f"the database has schema version {version}",
@@ -117,46 +142,49 @@ class Database:
             )
         for number in range(version + 1, len(migrations) + 1):
             with self.write() as cursor:
-                if self._version() >= number:  # another process was faster
+                if self.version() >= number:  # another process was faster
                     continue
                 for statement in _statements(migrations[number - 1]):
                     cursor.execute(statement)
                 cursor.execute(f"PRAGMA user_version = {number}")
 
-    def backup(self, target: Path) -> None:
+    def backup(self, target: Path, /) -> None:
         """Copy the database, as it is now, into one file; the file appears whole or not at all.
 
         Raises:
             DataError: The target cannot be written.
         """
-        partial = target.with_name(target.name + ".partial")
-        try:
-            partial.unlink(missing_ok=True)
-            partial.touch(mode=0o600)
-            with self._lock, _translated(target):
-                copy = sqlite3.connect(partial, isolation_level=None)
-                try:
-                    self._connection.backup(copy)
-                    copy.execute("PRAGMA journal_mode = DELETE")  # a backup is one file, without a log beside it
-                finally:
-                    copy.close()
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except OSError as error:
-            raise DataError(f"the backup cannot be written ({error.strerror})", where=str(target)) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        with self._lock, _translated(target):
+            write_copy(self._connection, target)
 
     def purge(self) -> None:
-        """Rewrite the file from its live rows and cut the write-ahead log to zero bytes.
+        """Rewrite the file from its live rows, cut the write-ahead log to zero bytes, and make the backups anew.
 
-        Afterwards no byte of a deleted row is left in either. `secure_delete` alone is not enough: when SQLite moves
-        cells between pages, copies stay behind in the gaps (19 of 4,060 deleted lines could still be read).
+        Afterwards no byte of a deleted row is left in any of them, nor in a damaged file that was put aside.
+        `secure_delete` alone is not enough: when SQLite moves cells between pages, copies stay behind in the gaps (19
+        of 4,060 deleted lines could still be read).
 
         Raises:
             DataError: Another program is reading, or the disk has no room for a second copy of the file.
         """
+        if self._rotation is None:
+            self._rewrite()
+            return
+        with self._rotation.replaced():
+            self._rewrite()
+
+    def close(self) -> None:
+        """Close the connection when no backup is being made; the log is merged when no other connection is left."""
+        if self._rotation is not None:
+            self._rotation.wait()
+        with self._lock:
+            self._connection.close()
+
+    def version(self) -> int:
+        """Return how many migrations the file has had."""
+        return int(self.read("PRAGMA user_version")[0][0])
+
+    def _rewrite(self) -> None:
         self.read("VACUUM")
         [row] = self.read("PRAGMA wal_checkpoint(TRUNCATE)")
         if row["busy"]:
@@ -165,14 +193,6 @@ class Database:
                 where=str(self.path),
                 action="Close the other program and repeat the deletion.",
             )
-
-    def close(self) -> None:
-        """Close the connection; the log is merged when no other connection is left."""
-        with self._lock:
-            self._connection.close()
-
-    def _version(self) -> int:
-        return int(self.read("PRAGMA user_version")[0][0])
 
 
 @contextmanager
@@ -186,27 +206,36 @@ def _translated(path: Path) -> Iterator[None]:
         raise translated from error
 
 
-def _refuse_damage(path: Path) -> None:
-    """Look at an existing file through a read-only connection, which cannot change a byte of it."""
-    size = path.stat().st_size if path.is_file() else 0
-    log = path.with_name(path.name + "-wal")
-    if size == 0:
-        if log.is_file() and log.stat().st_size > 0:
-            # SQLite would throw the log away and start anew.
-            raise DataError(
-                "the database is gone, but its write-ahead log is not empty", where=str(path), action=RESTORE
-            )
-        return
-    with _translated(path):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None
-        )
-        try:
-            [(verdict,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
-        finally:
-            connection.close()
-    if verdict != "ok":
-        raise DataError(f"the database is damaged ({verdict})", where=str(path), action=RESTORE)
+def _restore_damage(
+    path: Path, rotation: Rotation, migrations: Sequence[str], *, mend: Mend | None, notify: Notify
+) -> None:
+    """Restore a damaged or vanished file."""
+
+    def migrate(copy: Path) -> None:
+        with closing(SqliteDatabase(copy)) as database:
+            database.migrate(migrations)
+
+    def finish(copy: Path) -> None:
+        if mend is not None:
+            with closing(SqliteDatabase(copy)) as database, database.write() as cursor:
+                mend(cursor)
+
+    fault = find_damage(path)
+    if fault and not list_backups(path):
+        raise DataError(fault, where=str(path), action=RESTORE)
+    if fault:
+        with rotation.locked():
+            fault = find_damage(path)  # another process may have been faster
+            if fault:
+                restore(path, fault, migrate=migrate, finish=finish, notify=notify)
+
+
+@contextmanager
+def _noted(notify: Notify) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        notify(f"No backup was made: {error}")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -20,6 +20,12 @@ _CAUSES = {
 }
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether an error says that the file itself is damaged."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def translate(error: sqlite3.Error, path: Path) -> Exception:
     """Return the house error for what the disk or another program did; our own mistakes come back unchanged."""
     code = getattr(error, "sqlite_errorcode", 0)  # absent on errors that the sqlite3 module raises by itself

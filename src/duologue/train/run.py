@@ -7,16 +7,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from duologue.characters import Character
 from duologue.config import Config
 from duologue.data import Account, DataStats, ExampleSets
-from duologue.engine import BaseModel, FitResult, LoraSettings, OnEvent, Trainer, TrainingJob
-from duologue.errors import ConfigError, EngineError
-from duologue.plan import CalibrationTarget, Plan, keep_run, plan_from_json
-from duologue.train.folder import Run, file_sha256, newest_unfinished
+from duologue.engine import BaseModel, FitResult, OnEvent, SampleRequest, Trainer, TrainingJob
+from duologue.errors import EngineError
+from duologue.plan import CalibrationTarget, Plan, keep_run, lora_settings
+from duologue.train.folder import Run, file_sha256
 from duologue.train.history import History, read_history
+from duologue.train.resumable import PROMPT_FILE, prompt_of
+from duologue.train.samples import sample_request
+from duologue.train.sharing import Sharing, keep_sharing, shared_job
 from duologue.train.sinks import RunSinks
 
-_DECIDING_SECTIONS = ("run", "model", "data", "lora", "training", "character")
+NO_SAMPLES = SampleRequest()
+ALONE = Sharing()
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "duologue")
 
 
@@ -49,6 +54,9 @@ class TrainingResult:
             "minutes": self.fit.seconds / 60,
             "peak_memory_gib": self.fit.peak_memory_bytes / 2**30,
             "reload_max_difference": self.fit.reload_max_difference,
+            "changes": list(self.fit.changes),
+            "fast_path": list(self.fit.fast_path),
+            "was_stopped_early": self.fit.was_stopped_early,
             "plan_versus_actual": self.plan_versus_actual,
             "learned": self.learned,
         }
@@ -67,6 +75,8 @@ def run(
     on_event: OnEvent,
     should_stop: threading.Event,
     calibrates: CalibrationTarget | None = None,
+    character: Character | None = None,
+    sharing: Sharing = ALONE,
 ) -> TrainingResult:
     """Train into a run folder; continues from the newest checkpoint when the folder holds one.
 
@@ -82,13 +92,20 @@ def run(
         on_event: Receives every event after it was written to the run folder.
         should_stop: When set, the run saves and ends with `InterruptedRun`.
         calibrates: Where planned against measured is kept for the next plan; None keeps it in the run folder only.
+        character: Who answers the prompts of the evaluation while the run goes; None draws no replies.
+        sharing: How the run is spread over devices.
 
     Raises:
-        InterruptedRun: `should_stop` was set.
+        ConfigError: It cannot be spread so, or was started in another way.
+        InterruptedRun: `should_stop` was set, or a process was lost.
         EngineError: As `Trainer.fit` raises it; a full disk while writing the ledger.
     """
-    _write_ledger(into, config, config_text=config_text, plan=plan, stats=stats, account=account)
-    job = make_job(config, plan, into.folder)
+    _write_ledger(into, config, config_text=config_text, plan=plan, stats=stats, account=account, character=character)
+    samples = SampleRequest()
+    if character is not None and config.training.num_sample_replies:
+        samples = sample_request(config, character, trainer.tokenizer(BaseModel(config.model.base)))
+    job = shared_job(make_job(config, plan, into.folder, samples=samples), sharing)
+    keep_sharing(into, sharing)
     try:
         with RunSinks(into.folder, pass_on=on_event) as sinks:
             fit = trainer.fit(job, examples.train, examples.validation, on_event=sinks, should_stop=should_stop)
@@ -98,61 +115,45 @@ def run(
             where=str(into.folder),
             action="Free some disk space, then go on with: duologue train FOLDER --resume",
         ) from error
-    versus = _plan_versus_actual(plan, fit, read_history(into))
+    history = read_history(into)
+    versus = _plan_versus_actual(plan, fit, history)
     learned = ""
-    if calibrates is not None:
+    if calibrates is not None and sharing == ALONE:  # the plan is about one device
         learned = keep_run(calibrates, plan, versus, model=job.base.name, num_steps=fit.num_steps)
-    into.write("manifest.json", {**_manifest(job, fit, versus), "learned": learned})
+    into.write("manifest.json", {**_manifest(job, fit, history, versus), "learned": learned})
     return TrainingResult(into, fit, versus, learned)
 
 
-def load_resumable(folder: Path, config: Config, account: Account) -> tuple[Run, Plan]:
-    """Return the interrupted run of a character and the plan it was started with.
-
-    Raises:
-        ConfigError: There is nothing to resume, or configuration or data are not what the run was started with.
-    """
-    found = newest_unfinished(folder)
-    if found is None:
-        raise ConfigError(
-            "there is no interrupted run to resume", where=str(folder / "runs"), action="Run: duologue train FOLDER"
-        )
-    before, now = found.read("resolved.json"), config.model_dump(mode="json")
-    changed = [
-        f"{section}.{key}: {before[section].get(key)!r} -> {value!r}"
-        for section in _DECIDING_SECTIONS
-        for key, value in now[section].items()
-        if before[section].get(key) != value
-    ]
-    old_files = {entry["path"]: entry["sha256"] for entry in found.read("data.json")["files"]}
-    new_files = {file.path: file.sha256 for file in account.files}
-    changed += [
-        f"data file {path}" for path in {**old_files, **new_files} if old_files.get(path) != new_files.get(path)
-    ]
-    if changed:
-        listed = "\n".join(f"  {line}" for line in changed)
-        raise ConfigError(
-            f"run {found.name} was started with another configuration or other data:\n{listed}",
-            where=str(folder),
-            action="Restore them to resume, or start a new run with: duologue train FOLDER",
-        )
-    return found, plan_from_json(found.read("plan.json"))
-
-
 def _write_ledger(
-    into: Run, config: Config, *, config_text: str, plan: Plan, stats: DataStats, account: Account
+    into: Run,
+    config: Config,
+    *,
+    config_text: str,
+    plan: Plan,
+    stats: DataStats,
+    account: Account,
+    character: Character | None,
 ) -> None:
     if (into.folder / "plan.json").is_file():
         return  # resumed: the ledger says how the run was started
     (into.folder / "duologue.toml").write_text(config_text, encoding="utf-8")
     into.write("resolved.json", config.model_dump(mode="json"))
     into.write("data.json", {**account.as_json(), "stats": asdict(stats)})
+    if character is not None:
+        into.write(PROMPT_FILE, prompt_of(config, character))
     into.write("plan.json", plan.as_json())
 
 
-def make_job(config: Config, plan: Plan, run_folder: Path) -> TrainingJob:
-    """Return what the engine is asked to do; a probe asks for the same."""
-    settings, training, lora = plan.settings, config.training, config.lora
+def make_job(config: Config, plan: Plan, run_folder: Path, *, samples: SampleRequest = NO_SAMPLES) -> TrainingJob:
+    """Return what the engine is asked to do; a probe asks for the same.
+
+    Args:
+        config: The configuration.
+        plan: Its settings take the place of every `auto`.
+        run_folder: Where the run lies.
+        samples: Replies to draw at each evaluation.
+    """
+    settings, training = plan.settings, config.training
     return TrainingJob(
         base=BaseModel(
             name=config.model.base,
@@ -161,13 +162,7 @@ def make_job(config: Config, plan: Plan, run_folder: Path) -> TrainingJob:
             int8_threshold=config.model.int8_threshold,
             compute_dtype=settings.compute_dtype,
         ),
-        lora=LoraSettings(
-            rank=lora.rank,
-            alpha=lora.alpha,
-            dropout=lora.dropout,
-            target_modules=lora.target_modules,
-            num_layers=0 if lora.num_layers == "all" else lora.num_layers,
-        ),
+        lora=lora_settings(config),
         max_steps=settings.max_steps,
         micro_batch_size=settings.micro_batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
@@ -183,6 +178,13 @@ def make_job(config: Config, plan: Plan, run_folder: Path) -> TrainingJob:
         num_checkpoints=training.num_checkpoints,
         run_folder=run_folder,
         pack_length_tokens=config.data.max_length_tokens if training.packing else 0,
+        optimizer="adamw" if training.optimizer == "auto" else training.optimizer,
+        neftune_alpha=training.neftune_alpha,
+        adapter_dtype="float32" if training.adapter_dtype == "auto" else training.adapter_dtype,
+        use_compile=training.compile,
+        early_stopping_patience=training.early_stopping_patience,
+        early_stopping_on=training.early_stopping_on,
+        samples=samples,
     )
 
 
@@ -217,7 +219,9 @@ def _plan_versus_actual(plan: Plan, fit: FitResult, history: History) -> dict[st
     }
 
 
-def _manifest(job: TrainingJob, fit: FitResult, versus: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _manifest(
+    job: TrainingJob, fit: FitResult, history: History, versus: dict[str, dict[str, float]]
+) -> dict[str, Any]:
     files = sorted(path for path in fit.adapter.folder.iterdir() if path.is_file())
     return {
         "base": asdict(job.base),
@@ -230,6 +234,11 @@ def _manifest(job: TrainingJob, fit: FitResult, versus: dict[str, dict[str, floa
         "seconds": fit.seconds,
         "peak_memory_bytes": fit.peak_memory_bytes,
         "reload_max_difference": fit.reload_max_difference,
+        "changes": list(fit.changes),
+        "fast_path": list(fit.fast_path),
+        "was_stopped_early": fit.was_stopped_early,
+        "kept_step": history.kept_step or fit.num_steps,
+        "num_loss_spikes": sum(record.is_spike for record in history.steps),
         "plan_versus_actual": versus,
         "versions": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),

@@ -14,7 +14,9 @@ _TAGS = {
     "tokens_per_second": "speed/tokens_per_second",
     "memory_gib": "memory/peak_gib",
     "validation_loss": "validation/loss",
+    "replies_passed": "validation/replies_passed",
 }
+_SPIKE_TAG = "train/spike"
 
 
 class RunSinks:
@@ -46,6 +48,23 @@ class RunSinks:
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
         shown = {tag: float(event.values[name]) for name, tag in _TAGS.items() if name in event.values}
+        if event.values.get("is_spike"):
+            shown[_SPIKE_TAG] = float(event.values["loss"])
+        if event.name == "best":
+            shown = {}  # the values of an earlier step, which has its point
         if shown:
             self._board.add(shown, step=event.step, at=now)
+        if event.name == "reply":
+            self._board.add_text(f"replies/{_tag(event)}", _markdown(event), step=event.step, at=now)
         self._pass_on(event)
+
+
+def _tag(event: Event) -> str:
+    """A prompt as a name of a curve, which TensorBoard cuts at slashes."""
+    return str(event.values["prompt"]).replace("/", " ")[:60]
+
+
+def _markdown(event: Event) -> str:
+    faults = event.values["faults"]
+    quoted = "\n".join(f"> {line}" for line in str(event.values["text"]).splitlines())
+    return f"**{event.values['prompt']}**\n\n{quoted}\n\n{f'*{faults}*' if faults else 'all checks pass'}"

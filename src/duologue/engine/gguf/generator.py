@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from duologue.engine.active import PENALTIES, active_settings
 from duologue.engine.base import NOT_TRAINED, Adapter, BaseModel, Example, Piece, Sampling
 from duologue.engine.bundled import PREFIX, bundled_file
 from duologue.engine.gguf.metadata import read_metadata
@@ -14,7 +15,9 @@ from duologue.engine.gguf.tokenizer import GgufTokenizer
 from duologue.errors import ConfigError, EngineError
 
 DEFAULT_CONTEXT_TOKENS = 8192  # an 8B model keeps 1 GiB of keys and values for it; its full 128k would need 16 GiB
-_SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")  # transformers' order, so settings mean the same
+_SAMPLERS = ("penalties", "dry", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")  # llama.cpp's own order
+_NO_BREAKER = ""  # llama.cpp refuses an empty list and leaves out an empty text
+_RANDOM_SEED = 2**32 - 1  # llama.cpp's mark for drawing differently each time
 _FORCED = 1e6  # a logit bias no other token can reach
 _LEAST_LOGPROB = -104.0  # log of float32's smallest number; llama.cpp writes -3e38 where a probability underflows
 
@@ -86,6 +89,10 @@ class GgufGenerator:
             )
         return self._pieces(_request(prompt_ids, sampling), cancel)
 
+    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:
+        """Return the penalties where mirostat is on: llama.cpp leaves them out then."""
+        return tuple(name for name in active_settings(sampling) if sampling.mirostat and name in PENALTIES)
+
     def score(self, examples: Sequence[Example]) -> tuple[float, int]:
         """Return the summed negative log-likelihood in nats over all trained tokens, and their number.
 
@@ -115,19 +122,19 @@ class GgufGenerator:
         self._server.close()
 
     def _pieces(self, request: dict[str, Any], cancel: threading.Event) -> Iterator[Piece]:
-        num_tokens = 0
+        num_tokens = num_cached = 0
         with closing(self._server.stream(request, cancel=cancel)) as chunks:
             for chunk in chunks:
                 choice = chunk["choices"][0]
-                num_tokens = chunk["timings"]["predicted_n"]
+                num_tokens, num_cached = chunk["timings"]["predicted_n"], chunk["timings"]["cache_n"]
                 if choice["finish_reason"]:
-                    yield Piece(choice["text"], num_tokens, choice["finish_reason"])
+                    yield Piece(choice["text"], num_tokens, choice["finish_reason"], num_cached)
                     return
                 if choice["text"]:
                     yield Piece(choice["text"], num_tokens)
         if not cancel.is_set():
             raise EngineError("llama.cpp stopped before the reply was finished", action="Try again.")
-        yield Piece("", num_tokens, "cancelled")
+        yield Piece("", num_tokens, "cancelled", num_cached)
 
     def _logprob(self, prompt_ids: Sequence[int], token_id: int) -> float:
         request = {
@@ -170,19 +177,35 @@ def _lora_file(folder: Path) -> Path:
 
 
 def _request(prompt_ids: Sequence[int], sampling: Sampling) -> dict[str, Any]:
+    whole = len(prompt_ids) + sampling.max_new_tokens
     return {
         "prompt": list(prompt_ids),
         "max_tokens": sampling.max_new_tokens,
         "samplers": _SAMPLERS,
+        "logit_bias": [[token, value] for token, value in sampling.logit_bias],
         "repeat_penalty": sampling.repetition_penalty,
-        "repeat_last_n": len(prompt_ids) + sampling.max_new_tokens,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "repeat_last_n": whole,
+        "dry_multiplier": sampling.dry_multiplier,
+        "dry_base": sampling.dry_base,
+        "dry_allowed_length": sampling.dry_allowed_length_tokens,
+        "dry_penalty_last_n": whole if sampling.dry_window_tokens < 0 else sampling.dry_window_tokens,
+        "dry_sequence_breakers": list(sampling.dry_sequence_breakers) or [_NO_BREAKER],
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,
+        "typical_p": sampling.typical_p,
         "top_p": sampling.top_p,
         "min_p": sampling.min_p,
-        "seed": sampling.seed & 0xFFFFFFFF,  # -1 becomes llama.cpp's mark for a random seed
+        "xtc_probability": sampling.xtc_probability,
+        "xtc_threshold": sampling.xtc_threshold,
+        "mirostat": sampling.mirostat,
+        "mirostat_tau": sampling.mirostat_tau,
+        "mirostat_eta": sampling.mirostat_eta,
+        "seed": sampling.seed % _RANDOM_SEED if sampling.seed >= 0 else _RANDOM_SEED,
         "stop": [text for text in sampling.stop if text],
-        # A prompt continued from the cache is rounded differently, and a fixed seed must repeat the same reply.
+        # A prompt continued from the cache is rounded differently (by up to 0.1 in a log-probability, because llama.cpp
+        # rounds activations to 8 bits), and a fixed seed must repeat the same reply.
         "cache_prompt": sampling.seed < 0,
         "timings_per_token": True,
         "return_progress": True,  # so that a cancelled prompt can stop between two batches

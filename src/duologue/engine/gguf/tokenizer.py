@@ -46,14 +46,25 @@ class GgufTokenizer:
         """What the chat template carries as it is."""
         return self._text.traits
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool, continues: bool = False
+    ) -> tuple[int, ...]:
         """Return the token ids of the chat template filled with `messages`.
 
+        Args:
+            messages: The conversation.
+            add_generation_prompt: End with the header of a reply.
+            continues: End with the content of the last message, which is an assistant's.
+
         Raises:
-            DataError: The template refuses these messages.
+            DataError: The template refuses these messages, or the message to go on from is not an assistant's.
         """
-        text = self._text.render(messages, add_generation_prompt=add_generation_prompt)
+        text = self._text.render(messages, add_generation_prompt=add_generation_prompt, continues=continues)
         return tuple(self._server.tokenize(text))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text as it stands inside a message."""
+        return self._server.tokenize(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` without control tokens."""

@@ -1,126 +1,50 @@
-"""Fitting a LoRA adapter: `HfTrainer.fit` sets up, `Fit.run` loops over steps, `Fit.step` is one optimizer step."""
+"""Fitting a LoRA adapter: `Fit.run` loops over steps, `Fit.step` is one optimizer step.
 
-import contextlib
-import hashlib
+The run is a pure function of job, examples and base: whatever interrupts it, the steps that follow are the steps that
+would have followed. What a step needs besides is in a checkpoint (`checkpoint`), and what can go wrong in it has a file
+of its own: memory in `passes` and `recover`, numbers in `Fit._refuse`, the disk in `checkpoint`.
+"""
+
 import math
-import resource
-import sys
 import threading
 import time
-from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-from duologue.engine.base import (
-    Adapter,
-    BaseModel,
-    Event,
-    Example,
-    FitResult,
-    ModelFacts,
-    OnEvent,
-    TrainingJob,
-)
-from duologue.engine.hf.batches import BatchOrder, collate, micro_batches
-from duologue.engine.hf.checkpoint import Checkpoint, load_newest, save_checkpoint
-from duologue.engine.hf.load import DTYPES, HfModel, device, load_model, load_tokenizer, quiet, read_facts
-from duologue.engine.hf.loss import packing_gap, summed_loss
-from duologue.engine.hf.merge import merge_adapter
-from duologue.engine.hf.tokenizer import HfTokenizer
+from duologue.engine.base import Event, Example, FitResult, OnEvent, TrainingJob
+from duologue.engine.hf import fast_path
+from duologue.engine.hf.attention import takes_documents
+from duologue.engine.hf.batches import BatchOrder
+from duologue.engine.hf.checkpoint import Checkpoint, load_newest, require_disk, save_checkpoint
+from duologue.engine.hf.evaluation import Evaluations
+from duologue.engine.hf.identity import identify
+from duologue.engine.hf.largest import largest_micro_batch
+from duologue.engine.hf.load import HfModel
+from duologue.engine.hf.loss import packing_gap
+from duologue.engine.hf.memory_use import peak_memory_bytes
+from duologue.engine.hf.optimizer import learning_rate, make_optimizer
+from duologue.engine.hf.optimizer_state import fill_optimizer, read_optimizer, state_bytes
+from duologue.engine.hf.passes import Passes
+from duologue.engine.hf.processes import Alone, Processes
+from duologue.engine.hf.randomness import random_state, restore_random
+from duologue.engine.hf.reload import save_and_compare
+from duologue.engine.hf.sampled import Decoder
+from duologue.engine.hf.tally import Tally
 from duologue.errors import EngineError, InterruptedRun
 
 _GAP_TOKENS = 32  # of an example, to see whether packed examples stay apart
 _LARGEST_GAP = 0.1  # of a running text's influence; exact attention leaves rounding: 1e-6 in float32, 1e-2 in 16 bit
-_LINEAR_NAMES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class HfTrainer:
-    """Trains on transformers, PEFT and bitsandbytes."""
-
-    def facts(self, base: BaseModel) -> ModelFacts:
-        """Return the shape of a base model without loading its weights."""
-        return read_facts(base)
-
-    def tokenizer(self, base: BaseModel) -> HfTokenizer:
-        """Return the tokenizer of a base model without loading its weights."""
-        return load_tokenizer(base)
-
-    def merge(self, adapter: Adapter, folder: Path) -> float:
-        """Write base and adapter as one model to `folder`; return the largest absolute logit difference."""
-        return merge_adapter(adapter, folder)
-
-    def fit(
-        self,
-        job: TrainingJob,
-        train: Sequence[Example],
-        validation: Sequence[Example],
-        *,
-        on_event: OnEvent,
-        should_stop: threading.Event,
-    ) -> FitResult:
-        """Train an adapter, continuing from the newest complete checkpoint in the run folder when there is one.
-
-        Raises:
-            InterruptedRun: `should_stop` was set; a checkpoint of the last finished step is on disk.
-            EngineError: The model cannot be loaded, memory ran out, the disk is full, or the loss is not a number.
-        """
-        torch.manual_seed(job.seed)
-        on_event(Event("loading", values={"base": job.base.name}))
-        started = time.perf_counter()
-        model = with_adapter(load_model(job.base), job)
-        pad = load_tokenizer(job.base).pad_token_id
-        on_event(Event("loaded", values={"seconds": time.perf_counter() - started}))
-        fit = Fit(model, job, train=train, validation=validation, pad_token_id=pad, on_event=on_event)
-        try:
-            fit.resume()
-            fit.run(should_stop)
-            return fit.finish()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise EngineError(
-                f"memory ran out in step {fit.step_number + 1}",
-                action="Run duologue plan for settings that fit, for example --set training.micro_batch_size=1.",
-            ) from error
-
-
-def with_adapter(model: HfModel, job: TrainingJob) -> PeftModel:
-    """Return the frozen model with a fresh adapter on it, ready to train.
-
-    Raises:
-        EngineError: `lora.target_modules` names no linear layer of the model.
-    """
-    lora = job.lora
-    num_layers = model.config.num_hidden_layers
-    adapted = list(range(num_layers - lora.num_layers, num_layers)) if 0 < lora.num_layers < num_layers else None
-    names = list(lora.target_modules) if isinstance(lora.target_modules, tuple) else "all-linear"
-    if names == "all-linear" and adapted is not None:
-        present = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
-        names = [name for name in _LINEAR_NAMES if name in present]  # PEFT filters layers only for named modules
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=names,
-        layers_to_transform=adapted,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        with quiet():
-            peft_model = get_peft_model(model, config)
-    except ValueError as error:
-        raise EngineError(
-            f"the adapter cannot be put on '{job.base.name}' ({error})",
-            where="lora.target_modules",
-            action='Use "all-linear" or the names of linear layers of this model.',
-        ) from error
-    if job.use_gradient_checkpointing:
-        with quiet():
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return peft_model.train()
+_CHANGEABLE = (
+    "micro_batch_size",
+    "gradient_accumulation_steps",
+    "pack_length_tokens",
+    "use_gradient_checkpointing",
+    "use_activation_offload",
+)
 
 
 class Fit:
@@ -135,27 +59,64 @@ class Fit:
         validation: Sequence[Example],
         pad_token_id: int,
         on_event: OnEvent,
+        decoder: Decoder | None = None,
+        base_weights: str = "",
+        recovers: bool = True,
+        processes: Processes | None = None,
     ) -> None:
-        """Take a model with an adapter on it and the tokenized splits."""
+        """Take a model with an adapter on it and the tokenized splits.
+
+        Args:
+            model: The model.
+            job: The job.
+            train: Examples to learn from.
+            validation: Held-out examples.
+            pad_token_id: Fills short rows.
+            on_event: Told what happens.
+            decoder: Turns sampled ids into replies; None draws none.
+            base_weights: Digest of the base's weights, for resuming.
+            recovers: Whether settings change when memory runs out.
+            processes: Who else trains; None trains alone.
+        """
+        processes = processes or Alone()
         self.model = model
         self.job = job
         self.train = train
-        self.validation = validation
-        self.pad_token_id = pad_token_id
         self.on_event = on_event
-        self.device = device()
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=job.learning_rate, weight_decay=job.weight_decay)
+        self.processes = processes
+        self.optimizer = make_optimizer(model, job)
         self.step_number = 0
-        self.losses: list[float] = []
-        self.num_tokens = self.num_trained_tokens = 0
-        self.seconds = 0.0
-        self.fingerprint, lengths = _fingerprint(job, train)
-        self.order = BatchOrder(lengths, batch_size=job.examples_per_step, seed=job.seed)
-        validation_lengths = [example.num_tokens for example in validation]
-        self.validation_order = sorted(range(len(validation)), key=validation_lengths.__getitem__)
+        self.fast_path: tuple[str, ...] = ()
+        self.identity, self.lengths = identify(
+            job, train, base_weights=base_weights, num_processes=processes.num_processes
+        )
+        self.order = BatchOrder(self.lengths, batch_size=job.examples_per_step * processes.num_processes, seed=job.seed)
+        self.passes = Passes(
+            model,
+            job,
+            pad_token_id=pad_token_id,
+            longest_tokens=max(self.lengths),
+            processes=processes,
+            on_event=on_event,
+            recovers=recovers,
+        )
+        self.evaluations = Evaluations(self.passes, validation, decoder=decoder, on_event=on_event)
+        num_validation_tokens = sum(example.num_tokens for example in validation)
+        self.tally = Tally(job, num_examples=len(train), num_validation_tokens=num_validation_tokens)
+        self.probe_example = max([*validation] or [train[0]], key=lambda example: example.num_tokens)
         if job.pack_length_tokens:
             self._require_separate_examples()
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What is trained."""
+        return self.passes.parameters
+
+    def describe(self) -> None:
+        """Say what makes the run fast and what does not."""
+        self.fast_path = fast_path.describe(self.model, self.job)
+        for line in self.fast_path:
+            self.on_event(Event("fast_path", values={"text": line}))
 
     def resume(self) -> None:
         """Continue from the newest complete checkpoint, when there is one."""
@@ -163,106 +124,243 @@ class Fit:
         def skipped(sentence: str) -> None:
             self.on_event(Event("warning", values={"text": sentence}))
 
-        found = load_newest(self.job.run_folder / "checkpoints", job=self.fingerprint, on_skip=skipped)
+        found = load_newest(self.job.run_folder / "checkpoints", job=self.identity, on_skip=skipped)
         if found is None:
             return
+        progress = found.progress
         set_peft_model_state_dict(self.model, found.adapter)
-        state = self.optimizer.state_dict()
-        state["state"] = {
-            index: {name: found.optimizer[f"{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
-            for index in range(len(self.parameters))
-        }
-        self.optimizer.load_state_dict(state)
-        torch.set_rng_state(found.random["cpu"])
-        if "cuda" in found.random and torch.cuda.is_available():
-            torch.cuda.set_rng_state(found.random["cuda"])
+        fill_optimizer(self.optimizer, found.optimizer, progress["optimizer"])
         self.step_number = found.step
+        self.tally.losses.extend(progress["losses"])
+        self.evaluations.go_on(progress["evaluations"], found.best)
+        self.passes.take_over(replace(self.job, **progress["settings"]), progress["changes"])
+        restore_random(self.processes.own_random(found.random))
         self.on_event(Event("resumed", found.step, {"max_steps": self.job.max_steps}))
+        for change in self.passes.changes:
+            self.on_event(Event("warning", found.step, {"text": f"as before the interruption, {change}"}))
+
+    def prepare(self) -> None:
+        """Find out before hours are spent what would end them: too little disk, too little memory.
+
+        The largest micro-batch of the steps to come is tried, beside all that a step holds; its gradients are thrown
+        away and the random generators are set back, so that the run is the same with and without.
+
+        Raises:
+            EngineError: The checkpoints do not fit the disk, or the largest micro-batch does not fit the memory.
+        """
+        if self.step_number >= self.job.max_steps or self.evaluations.stopping.is_over:
+            return
+        if self.processes.is_main:
+            self._require_disk()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        started = time.perf_counter()
+        has_state = bool(self.optimizer.state)
+        held = 0 if has_state else state_bytes(self.optimizer)
+        largest: list[Example] = []
+
+        def attempt() -> None:
+            places = largest_micro_batch(
+                self.order,
+                self.passes.job,
+                self.lengths,
+                first_step=self.step_number,
+                processes=self.processes,
+                is_padded=not takes_documents(self.model.get_base_model()),
+            )
+            largest[:] = [self.train[place] for place in places]
+            self.passes.trial(largest, state_bytes=held)
+
+        self.passes.with_room(attempt, step=self.step_number + 1)
+        values: dict[str, float | int | str] = {
+            "num_examples": len(largest),
+            "longest_tokens": max(example.num_tokens for example in largest),
+            "num_tokens": sum(example.num_tokens for example in largest),
+            "seconds": time.perf_counter() - started,
+            "memory_gib": peak_memory_bytes() / 2**30,
+        }
+        self.on_event(Event("tried", self.step_number, values))
 
     def run(self, should_stop: threading.Event) -> None:
-        """Do the remaining steps."""
-        job = self.job
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        while self.step_number < job.max_steps:
-            if should_stop.is_set():
+        """Do the remaining steps, each evaluation before the checkpoint that remembers it.
+
+        Raises:
+            InterruptedRun: `should_stop` was set; a checkpoint of the last finished step is on disk.
+            EngineError: Memory ran out, the disk is full, or a loss is not a number.
+        """
+        while True:
+            if self._is_due(self.job.eval_every_steps) and self.evaluations.done_at < self.step_number:
+                self._evaluate(should_stop)
+            is_last = self.step_number >= self.job.max_steps or self.evaluations.stopping.is_over
+            if is_last or self._is_due(self.job.save_every_steps):
+                self._save()
+            if is_last:
+                return
+            if self._must_stop(should_stop):
                 self._stop()
             self.step()
-            is_last = self.step_number == job.max_steps
-            if job.eval_every_steps and self.validation and (self.step_number % job.eval_every_steps == 0 or is_last):
-                self._evaluate()
-            if self.step_number % job.save_every_steps == 0 or is_last:
-                self._save()
 
     def step(self) -> None:
-        """Do one optimizer step: loss summed over the trained tokens of the whole global batch, over their number."""
-        job = self.job
+        """Do one optimizer step: loss summed over the trained tokens of the whole global batch, over their number.
+
+        Raises:
+            EngineError: Loss or gradients are not numbers, and nothing was updated; or memory ran out.
+        """
         started = time.perf_counter()
         examples = [self.train[place] for place in self.order.batch(self.step_number)]
-        num_trained = sum(example.num_trained_tokens for example in examples)
-        loss = 0.0
-        for batch in self._micro_batches(examples):
-            with self._autocast():
-                summed = summed_loss(self.model.get_base_model(), batch)
-            (summed / num_trained).backward()
-            loss += float(summed.detach()) / num_trained
-        grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, job.max_grad_norm))
+        begin = random_state()
+        loss = self.passes.gradients(examples, step=self.step_number + 1)
+        grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.job.max_grad_norm))
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise EngineError(
-                f"step {self.step_number + 1} has loss {loss} and gradient norm {grad_norm}; nothing was updated",
-                where=", ".join(dict.fromkeys(example.source for example in examples)),
-                action="Look at these rows, or lower training.learning_rate, then start a new run.",
-            )
-        rate = _learning_rate(job, self.step_number)
+            self._refuse(examples, begin, loss=loss, grad_norm=grad_norm)
+        rate = learning_rate(self.job, self.step_number)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_scale"]
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.passes.clear()
         self.step_number += 1
-        seconds = time.perf_counter() - started
-        self._report(loss, rate=rate, grad_norm=grad_norm, examples=examples, num_trained=num_trained, seconds=seconds)
+        event = self.tally.add_step(
+            self.step_number,
+            examples,
+            loss=loss,
+            rate=rate,
+            grad_norm=grad_norm,
+            seconds=time.perf_counter() - started,
+        )
+        self.on_event(event)
+        if text := self.tally.warning():
+            self.on_event(Event("warning", self.step_number, {"text": text}))
 
     def finish(self) -> FitResult:
-        """Save the adapter, reload it, compare its logits and return what the run measured."""
-        folder = self.job.run_folder / "adapter"
-        probe = self.validation[0] if self.validation else self.train[0]
-        before = self._logits(probe)
-        self.model.save_pretrained(str(folder), safe_serialization=True)
-        self._scramble()
-        set_peft_model_state_dict(self.model, load_file(folder / "adapter_model.safetensors"))
-        difference = float((self._logits(probe) - before).abs().max())
-        if difference > 1e-3:
-            raise EngineError(
-                f"the saved adapter gives other logits than the trained one (difference {difference:.3g})",
-                where=str(folder),
-            )
-        self.on_event(Event("saved", self.step_number, {"folder": str(folder), "reload_max_difference": difference}))
-        tail = self.losses[-max(1, len(self.losses) // 10) :]
+        """Save the adapter (the best one, when evaluations may end the run), read it back, compare its logits.
+
+        Raises:
+            EngineError: The adapter on disk is not the one that was trained, or the disk is full.
+        """
+        if best := self.evaluations.take_best(self.step_number):
+            set_peft_model_state_dict(self.model, best)
+        peak = peak_memory_bytes()
+        del self.model, self.optimizer  # reading the adapter back may need their memory
+        adapter, difference = save_and_compare(self.passes, self.probe_example)
+        saved: dict[str, float | int | str] = {"folder": str(adapter.folder), "reload_max_difference": difference}
+        self.on_event(Event("saved", self.step_number, saved))
         return FitResult(
-            adapter=Adapter(folder, self.job.base),
+            adapter=adapter,
             num_steps=self.step_number,
-            final_loss=sum(tail) / len(tail) if tail else math.nan,
-            num_trained_tokens=self.num_trained_tokens,
-            num_tokens=self.num_tokens,
-            seconds=self.seconds,
-            peak_memory_bytes=_peak_memory_bytes(),
+            final_loss=self.tally.final_loss(self.step_number),
+            num_trained_tokens=self.tally.num_trained_tokens,
+            num_tokens=self.tally.num_tokens,
+            seconds=self.tally.seconds,
+            peak_memory_bytes=peak,
             reload_max_difference=difference,
+            changes=tuple(self.passes.changes),
+            fast_path=self.fast_path,
+            was_stopped_early=self.evaluations.stopping.is_over and self.step_number < self.job.max_steps,
         )
 
-    def _micro_batches(self, examples: Sequence[Example]) -> Iterator[dict[str, torch.Tensor]]:
-        return micro_batches(
-            examples,
-            micro_batch_size=self.job.micro_batch_size,
-            pack_length_tokens=self.job.pack_length_tokens,
-            pad_token_id=self.pad_token_id,
-            device=self.device,
+    def _is_due(self, every: int) -> bool:
+        """Whether something is done after this step that is done at every n-th and the last; never for n = 0."""
+        step = self.step_number
+        return bool(every) and step > 0 and (step % every == 0 or step == self.job.max_steps)
+
+    def _must_stop(self, should_stop: threading.Event) -> bool:
+        return self.processes.any(should_stop.is_set())
+
+    def _evaluate(self, should_stop: threading.Event) -> None:
+        seconds = self.evaluations.run(self.step_number, must_stop=lambda: self._must_stop(should_stop))
+        if not seconds:
+            self._stop()
+        self.tally.time_to_go.add_evaluation(seconds)
+
+    def _refuse(
+        self, examples: Sequence[Example], begin: dict[str, torch.Tensor], *, loss: float, grad_norm: float
+    ) -> None:
+        """Stop before the update: weights, optimizer and random generators are as after the step before."""
+        self.passes.clear()
+        restore_random(begin)
+        culprits = self.passes.culprits(examples)
+        restore_random(begin)
+        if self.step_number:
+            self._save()
+        kept = f"the checkpoint of step {self.step_number} is on disk" if self.step_number else "no step was done yet"
+        alone = len(culprits) < len(examples)
+        if culprits and alone:
+            named, action = culprits, "Look at these rows and repair or remove them, then start a new run."
+        else:
+            named = list(examples)
+            action = "All examples of the step do it: lower training.learning_rate, then start a new run."
+            if not culprits:
+                action = "None of these rows does it alone: lower training.learning_rate, then start a new run."
+        raise EngineError(
+            f"step {self.step_number + 1} has loss {loss} and gradient norm {grad_norm}; nothing was updated, {kept}",
+            where=", ".join(dict.fromkeys(example.source for example in named)),
+            action=action,
         )
+
+    def _checkpoint(self) -> Checkpoint:
+        tensors, numbers = read_optimizer(self.optimizer)
+        progress: dict[str, Any] = {
+            "optimizer": numbers,
+            "losses": list(self.tally.losses),
+            "evaluations": self.evaluations.as_json(),
+            "settings": {name: getattr(self.passes.job, name) for name in _CHANGEABLE},
+            "changes": self.passes.changes,
+        }
+        return Checkpoint(
+            step=self.step_number,
+            job=self.identity,
+            adapter=get_peft_model_state_dict(self.model),
+            optimizer=tensors,
+            random=self.processes.all_random(random_state()),
+            best=self.evaluations.best,
+            progress=progress,
+        )
+
+    def _save(self) -> None:
+        started = time.perf_counter()
+        checkpoint = self._checkpoint()  # every process has a part in it
+        if self.processes.is_main:
+            folder = self.job.run_folder / "checkpoints"
+            path = save_checkpoint(checkpoint, folder, keep=self.job.num_checkpoints)
+            seconds = time.perf_counter() - started
+            self.tally.time_to_go.add_save(seconds)
+            self.on_event(Event("checkpoint", self.step_number, {"folder": str(path), "seconds": seconds}))
+        self.processes.barrier()
+
+    def _stop(self) -> NoReturn:
+        if self.step_number:
+            self._save()
+        done = f"after step {self.step_number} of {self.job.max_steps}" if self.step_number else "before its first step"
+        raise InterruptedRun(
+            f"training was stopped {done}; everything up to it is saved",
+            where=str(self.job.run_folder),
+            action="Go on with: duologue train FOLDER --resume",
+        )
+
+    def _require_disk(self) -> None:
+        adapter = get_peft_model_state_dict(self.model)
+        adapter_bytes = sum(tensor.numel() * tensor.element_size() for tensor in adapter.values())
+        num_adapters = 2 if self.job.early_stopping_patience else 1
+        needed, free = require_disk(
+            self.job.run_folder / "checkpoints",
+            checkpoint_bytes=num_adapters * adapter_bytes + state_bytes(self.optimizer) + 2**20,
+            adapter_bytes=adapter_bytes,
+            keep=self.job.num_checkpoints,
+        )
+        values: dict[str, float | int | str] = {"needed_gib": needed / 2**30, "free_gib": free / 2**30}
+        self.on_event(Event("disk", self.step_number, values))
+        if free < needed:
+            text = (
+                f"the run's checkpoints need {needed / 2**30:.2f} GiB more and {free / 2**30:.2f} GiB are free on its "
+                "disk; fewer are kept when it is full"
+            )
+            self.on_event(Event("warning", self.step_number, {"text": text}))
 
     def _require_separate_examples(self) -> None:
         """Refuse to pack for a model that would mix the examples of a row."""
         ids = self.train[0].input_ids[:_GAP_TOKENS]
         self.model.eval()
-        with self._autocast():
+        with self.passes.autocast():
             gap = packing_gap(self.model.get_base_model(), ids, ids)
         self.model.train()
         if gap > _LARGEST_GAP:
@@ -271,121 +369,3 @@ class Fit:
                 needed=f"a gap below {_LARGEST_GAP}",
                 action="Turn packing off.",
             )
-
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        dtype = DTYPES[self.job.base.compute_dtype]
-        if dtype is torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=dtype)
-
-    def _report(
-        self, loss: float, *, rate: float, grad_norm: float, examples: list[Example], num_trained: int, seconds: float
-    ) -> None:
-        num_tokens = sum(example.num_tokens for example in examples)
-        self.losses.append(loss)
-        self.num_tokens += num_tokens
-        self.num_trained_tokens += num_trained
-        self.seconds += seconds
-        values: dict[str, float | int | str] = {
-            "loss": loss,
-            "learning_rate": rate,
-            "grad_norm": grad_norm,
-            "seconds": seconds,
-            "num_tokens": num_tokens,
-            "num_trained_tokens": num_trained,
-            "tokens_per_second": num_tokens / seconds,
-            "epoch": self.step_number * self.job.examples_per_step / len(self.train),
-            "memory_gib": _peak_memory_bytes() / 2**30,
-            "max_steps": self.job.max_steps,
-        }
-        self.on_event(Event("step", self.step_number, values))
-
-    @torch.no_grad()
-    def _evaluate(self) -> None:
-        self.model.eval()
-        total, count = 0.0, 0
-        size = self.job.examples_per_step
-        for at in range(0, len(self.validation_order), size):
-            examples = [self.validation[place] for place in self.validation_order[at : at + size]]
-            for batch in self._micro_batches(examples):
-                with self._autocast():
-                    total += float(summed_loss(self.model.get_base_model(), batch).detach())
-            count += sum(example.num_trained_tokens for example in examples)
-        self.model.train()
-        self.on_event(Event("evaluated", self.step_number, {"validation_loss": total / max(1, count)}))
-
-    @torch.no_grad()
-    def _logits(self, example: Example) -> torch.Tensor:
-        self.model.eval()
-        batch = collate([example], pad_token_id=self.pad_token_id, device=self.device)
-        with self._autocast():
-            logits_BTV = self.model(input_ids=batch["input_ids"][:, :64], use_cache=False).logits
-        self.model.train()
-        return logits_BTV.float()
-
-    @torch.no_grad()
-    def _scramble(self) -> None:
-        for parameter in self.parameters:
-            parameter.fill_(0.5)  # so that a file whose keys do not match cannot pass unnoticed
-
-    def _save(self) -> None:
-        path = save_checkpoint(
-            Checkpoint(
-                step=self.step_number,
-                job=self.fingerprint,
-                adapter=get_peft_model_state_dict(self.model),
-                optimizer={
-                    f"{index}.{name}": value
-                    for index, state in self.optimizer.state_dict()["state"].items()
-                    for name, value in state.items()
-                },
-                random={"cpu": torch.get_rng_state()}
-                | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}),
-            ),
-            self.job.run_folder / "checkpoints",
-            keep=self.job.num_checkpoints,
-        )
-        self.on_event(Event("checkpoint", self.step_number, {"folder": str(path)}))
-
-    def _stop(self) -> None:
-        if self.step_number:
-            self._save()
-        raise InterruptedRun(
-            f"training was stopped after step {self.step_number} of {self.job.max_steps}; everything up to it is saved",
-            where=str(self.job.run_folder),
-            action="Go on with: duologue train FOLDER --resume",
-        )
-
-
-def _learning_rate(job: TrainingJob, step: int) -> float:
-    """Return the rate of step `step` (from 0): linear warm-up, then the schedule down to a tenth (constant: none)."""
-    if step < job.warmup_steps:
-        return job.learning_rate * (step + 1) / job.warmup_steps
-    if job.lr_schedule == "constant":
-        return job.learning_rate
-    progress = (step - job.warmup_steps) / max(1, job.max_steps - job.warmup_steps)
-    shape = 0.5 * (1 + math.cos(math.pi * progress)) if job.lr_schedule == "cosine" else 1 - progress
-    return job.learning_rate * (0.1 + 0.9 * shape)
-
-
-def _fingerprint(job: TrainingJob, train: Sequence[Example]) -> tuple[str, Sequence[int]]:
-    """Return a digest of everything that decides the weights, and the lengths of the examples, in one pass.
-
-    That is the job without its folder, and the examples, which may lie on disk.
-    """
-    settings = asdict(replace(job, run_folder=Path()))
-    for free in ("save_every_steps", "eval_every_steps", "num_checkpoints", "run_folder"):
-        settings.pop(free)
-    digest = hashlib.sha256(repr(sorted(settings.items())).encode())
-    lengths = array("Q")
-    for example in train:
-        digest.update(array("q", example.input_ids).tobytes() + array("q", example.labels).tobytes())
-        lengths.append(example.num_tokens)
-    return digest.hexdigest(), lengths
-
-
-def _peak_memory_bytes() -> int:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

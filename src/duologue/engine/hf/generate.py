@@ -5,21 +5,14 @@ The loop is our own: cancelling takes effect within one token, and the cache of 
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import torch
-from transformers import (
-    DynamicCache,
-    LogitsProcessorList,
-    MinPLogitsWarper,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import DynamicCache
 
 from duologue.engine.base import Adapter, BaseModel, Example, Piece, Sampling
 from duologue.engine.hf.batches import collate
+from duologue.engine.hf.breakers import Breakers, find_breakers
+from duologue.engine.hf.draw import Draw
 from duologue.engine.hf.load import HfModel, device, load_model, load_tokenizer
 from duologue.engine.hf.loss import summed_loss
 from duologue.engine.hf.merge import attach
@@ -29,6 +22,9 @@ from duologue.errors import EngineError
 from duologue.messages import FinishReason
 
 _SCORE_BATCH = 4
+_PROMPT_TOKENS = 512  # a cancelled prompt stops at the next multiple
+_TAIL_TOKENS = 4
+_INCOMPLETE = "\ufffd"  # what stands for the first bytes of a character
 
 
 class HfGenerator:
@@ -40,6 +36,7 @@ class HfGenerator:
         self._tokenizer = tokenizer
         self._cache = DynamicCache()
         self._cached_ids: list[int] = []
+        self._known_breakers: dict[tuple[str, ...], Breakers] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -83,6 +80,10 @@ class HfGenerator:
                 self._forget_cache()
                 raise EngineError("memory ran out while replying", action="Lower generation.context_tokens.") from error
 
+    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:  # noqa: ARG002  (the Protocol's signature)
+        """Return nothing: every setting is honoured."""
+        return ()
+
     def score(self, examples: Sequence[Example]) -> tuple[float, int]:
         """Return the summed negative log-likelihood in nats over all trained tokens, and their number."""
         total, count = 0.0, 0
@@ -103,48 +104,72 @@ class HfGenerator:
             torch.cuda.empty_cache()
 
     def _stream(self, ids: list[int], sampling: Sampling, cancel: threading.Event) -> Iterator[Piece]:
-        draw = _Draw(sampling)
+        num_cached = self._reuse(ids)
+        draw = Draw(sampling, ids, breakers=self._breakers(sampling), device=device())
         stop_text = StopText(sampling.stop)
-        replied: list[int] = []
-        shown = 0
+        reply = _ReplyText(self._tokenizer, ids)
         reason: FinishReason = "length"
         for _ in range(sampling.max_new_tokens):
-            if cancel.is_set():
+            logits_V = self._logits(ids, cancel)
+            if logits_V is None:
                 reason = "cancelled"
                 break
-            token = draw.next(self._logits(ids), ids)
+            token = draw.next(logits_V)
             if token in self._tokenizer.stop_token_ids:
                 reason = "stop"
                 break
             ids.append(token)
-            replied.append(token)
-            text = self._tokenizer.decode(replied)
-            if text.endswith("�"):
-                continue  # a character of several tokens is not complete yet
-            piece, is_stopped = stop_text.feed(text[shown:])
-            shown = len(text)
-            if piece:
-                yield Piece(piece, len(replied))
+            piece, is_stopped = stop_text.feed(reply.add(token))
             if is_stopped:
-                reason = "stop"
-                break
-        yield Piece(stop_text.rest(), len(replied), reason)
+                yield Piece(piece, reply.num_tokens, "stop", num_cached)
+                return
+            if piece:
+                yield Piece(piece, reply.num_tokens)
+        piece, is_stopped = stop_text.feed(reply.rest())
+        if is_stopped:
+            reason = "stop"
+        yield Piece(piece + stop_text.rest(), reply.num_tokens, reason, num_cached)
 
-    @torch.inference_mode()
-    def _logits(self, ids: list[int]) -> torch.Tensor:
-        """Return the logits after `ids`, shape (1, V); the cache is kept where it agrees with `ids`."""
+    def _reuse(self, ids: list[int]) -> int:
+        """Cut the cache down to what agrees with `ids`, all but their last; return how many tokens that are."""
         agreeing = 0
         for old, new in zip(self._cached_ids, ids[:-1], strict=False):
             if old != new:
                 break
             agreeing += 1
-        if agreeing < len(self._cached_ids) and not self._crop(len(self._cached_ids) - agreeing):
-            self._forget_cache()
-            agreeing = 0
-        new_BT = torch.tensor([ids[agreeing:]], device=device())
-        output = self._model(input_ids=new_BT, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-        self._cached_ids = list(ids)
-        return output.logits[:, -1].float()
+        if agreeing < len(self._cached_ids):
+            if self._crop(len(self._cached_ids) - agreeing):
+                del self._cached_ids[agreeing:]
+            else:
+                self._forget_cache()
+        return len(self._cached_ids)
+
+    @torch.inference_mode()
+    def _logits(self, ids: list[int], cancel: threading.Event) -> torch.Tensor | None:
+        """Return the logits after `ids`, shape (V,); None when `cancel` is set before they are there."""
+        while not cancel.is_set():
+            done = len(self._cached_ids)
+            part = ids[done : done + _PROMPT_TOKENS]
+            new_BT = torch.tensor([part], device=device())
+            try:
+                output = self._model(input_ids=new_BT, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+            except BaseException:
+                self._forget_cache()  # some of its layers may be longer than others
+                raise
+            self._cached_ids += part
+            if len(self._cached_ids) == len(ids):
+                return output.logits[0, -1].float()
+        return None
+
+    def _breakers(self, sampling: Sampling) -> Breakers:
+        """Return DRY's breakers as tokens; they are looked up once, because it takes a walk over the vocabulary."""
+        if not sampling.dry_multiplier:
+            return Breakers()
+        texts = sampling.dry_sequence_breakers
+        if texts not in self._known_breakers:
+            vocabulary = self._tokenizer.token_texts()
+            self._known_breakers = {texts: find_breakers(texts, vocabulary, self._tokenizer.encode)}
+        return self._known_breakers[texts]
 
     def _crop(self, num_tokens: int) -> bool:
         """Remove the cache's last tokens; False when this model's attention does not allow it (sliding windows)."""
@@ -159,32 +184,33 @@ class HfGenerator:
         self._cached_ids = []
 
 
-class _Draw:
-    """Draws one token after another by the sampling settings."""
+class _ReplyText:
+    """The text of a growing reply, in whole characters.
 
-    def __init__(self, sampling: Sampling) -> None:
-        self._is_greedy = sampling.temperature == 0
-        self._random = torch.Generator(device=device())
-        if sampling.seed >= 0:
-            self._random.manual_seed(sampling.seed)
-        else:
-            self._random.seed()
-        steps = LogitsProcessorList()
-        if sampling.repetition_penalty != 1:
-            steps.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
-        if not self._is_greedy:
-            steps.append(TemperatureLogitsWarper(float(sampling.temperature)))
-            if sampling.top_k:
-                steps.append(TopKLogitsWarper(sampling.top_k))
-            if sampling.top_p < 1:
-                steps.append(TopPLogitsWarper(sampling.top_p))
-            if sampling.min_p:
-                steps.append(MinPLogitsWarper(sampling.min_p))
-        self._steps = steps
+    Some vocabularies drop the space of a text's first word, so the reply is read behind the end of the prompt.
+    """
 
-    def next(self, logits_1V: torch.Tensor, ids: list[int]) -> int:
-        ids_1T = cast(torch.LongTensor, torch.tensor([ids], device=logits_1V.device))
-        scores_1V = self._steps(ids_1T, cast(torch.FloatTensor, logits_1V))
-        if self._is_greedy:
-            return int(scores_1V.argmax())
-        return int(torch.multinomial(scores_1V.softmax(dim=-1), 1, generator=self._random))
+    def __init__(self, tokenizer: HfTokenizer, prompt_ids: Sequence[int]) -> None:
+        self._tokenizer = tokenizer
+        self._tail = list(prompt_ids[-_TAIL_TOKENS:])
+        self._ids = list(self._tail)
+        self._num_shown = len(tokenizer.decode(self._tail))
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self._ids) - len(self._tail)
+
+    def add(self, token: int) -> str:
+        """Return what a token adds; nothing while a character of several tokens is not complete."""
+        self._ids.append(token)
+        text = self._tokenizer.decode(self._ids)
+        return "" if text.endswith(_INCOMPLETE) else self._show(text)
+
+    def rest(self) -> str:
+        """Return what is left at the end, without a character that was not completed."""
+        return self._show(self._tokenizer.decode(self._ids).rstrip(_INCOMPLETE))
+
+    def _show(self, text: str) -> str:
+        new = text[self._num_shown :]
+        self._num_shown = max(self._num_shown, len(text))
+        return new

@@ -30,6 +30,7 @@ from duologue.engine.hf.tokenizer import HfTokenizer
 from duologue.errors import EngineError
 
 HfModel = Any  # transformers and PEFT wrap models in ways that their type hints do not follow
+Context = Any  # what torch hands an autograd function to keep things in
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -86,8 +87,12 @@ def read_facts(base: BaseModel) -> ModelFacts:
     )
 
 
-def load_model(base: BaseModel) -> HfModel:
-    """Return the base model on the run's device, frozen, in the requested weight format.
+def load_model(base: BaseModel, *, on: torch.device | None = None) -> HfModel:
+    """Return the base model, frozen, in the requested weight format.
+
+    Args:
+        base: Which, and how its weights are held.
+        on: Where it goes; the run's device when it is not given.
 
     Raises:
         EngineError: It is not there or does not fit into memory.
@@ -95,7 +100,7 @@ def load_model(base: BaseModel) -> HfModel:
     file = _gguf_file(base.name)
     try:
         with quiet():
-            model = _load_gguf(file, base) if file else _load_folder_or_hub(base)
+            model = _load_gguf(file, base, on or device()) if file else _load_folder_or_hub(base, on or device())
     except (OSError, ValueError) as error:
         raise _not_there(base.name, error) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -143,7 +148,7 @@ def _config(name: str) -> PreTrainedConfig:
         raise _not_there(name, error) from error
 
 
-def _load_gguf(file: Path, base: BaseModel) -> HfModel:
+def _load_gguf(file: Path, base: BaseModel, on: torch.device) -> HfModel:
     config = read_llama_config(file)
     model: HfModel
     if config is not None:
@@ -154,10 +159,10 @@ def _load_gguf(file: Path, base: BaseModel) -> HfModel:
         parameter.data = parameter.data.to(DTYPES[base.compute_dtype])
     if base.quantization != "none":
         _quantise(model, base)
-    return model.to(device())
+    return model.to(on)
 
 
-def _load_folder_or_hub(base: BaseModel) -> HfModel:
+def _load_folder_or_hub(base: BaseModel, on: torch.device) -> HfModel:
     _require_reachable(base.name)
     settings: dict[str, Any] = {
         "dtype": DTYPES[base.compute_dtype],
@@ -173,7 +178,7 @@ def _load_folder_or_hub(base: BaseModel) -> HfModel:
         )
     elif base.quantization == "int8":
         settings["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=base.int8_threshold)
-    return AutoModelForCausalLM.from_pretrained(base.name, device_map={"": device()}, **settings)
+    return AutoModelForCausalLM.from_pretrained(base.name, device_map={"": on}, **settings)
 
 
 def _quantise(model: HfModel, base: BaseModel) -> None:

@@ -4,20 +4,24 @@ The steps are steps of the job itself: the one with the largest micro-batch, whi
 size, which decides the speed. Each forward is timed by a hook where it begins, so every micro-batch is a measurement.
 """
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pynvml
 import torch
 
 from duologue.engine.base import Event, Example, TrainingJob
+from duologue.engine.hf import fast_path
+from duologue.engine.hf.adapter import with_adapter
+from duologue.engine.hf.attention import takes_documents
 from duologue.engine.hf.batches import BatchOrder
-from duologue.engine.hf.fit import Fit, with_adapter
+from duologue.engine.hf.fit import Fit
 from duologue.engine.hf.load import HfModel, device, load_model, load_tokenizer
+from duologue.engine.hf.loss import find_head
+from duologue.engine.hf.memory_use import peak_resident_bytes, used_on_gpu_bytes
+from duologue.engine.hf.randomness import seed_all
+from duologue.engine.hf.recover import is_out_of_memory
 from duologue.engine.packing import pack
 from duologue.engine.probed import MicroBatch, MicroStep, Probe
 from duologue.errors import EngineError
@@ -37,7 +41,8 @@ def probe(job: TrainingJob, examples: Sequence[Example]) -> Probe:
         EngineError: The model cannot be loaded, memory ran out, or no gradient reaches the adapter.
     """
     assert examples, "a plan without examples must not reach the engine"
-    torch.manual_seed(job.seed)
+    fast_path.prepare(job)
+    seed_all(job.seed)
     used_before = used_on_gpu_bytes()
     started = time.perf_counter()
     model = with_adapter(load_model(job.base), job)
@@ -69,17 +74,28 @@ def probe_model(
         EngineError: As `probe`.
     """
     lengths = [example.num_tokens for example in examples]
-    schedule, tokens = _schedule(job, lengths)
+    pads = not takes_documents(model.get_base_model())
+    schedule, tokens = _schedule(job, lengths, pads=pads)
     events: list[Event] = []
     shortened = job
     if not job.pack_length_tokens:  # packed rows need the examples of a whole step
         shortened = replace(job, gradient_accumulation_steps=min(job.gradient_accumulation_steps, _LEAST_MICRO_STEPS))
-    fit = Fit(model, shortened, train=examples, validation=(), pad_token_id=pad_token_id, on_event=events.append)
+    fit = Fit(
+        model,
+        shortened,
+        train=examples,
+        validation=(),
+        pad_token_id=pad_token_id,
+        on_event=events.append,
+        recovers=False,  # what does not fit is what a probe is to find out
+    )
+    find_head(model.get_base_model())  # tried once per model, with forwards that are no micro-batch's
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     micro_steps: list[MicroStep] = []
     rests: list[float] = []
-    first_epoch, _ = _schedule(replace(shortened, max_steps=-(-len(lengths) // shortened.examples_per_step)), lengths)
+    epoch = replace(shortened, max_steps=-(-len(lengths) // shortened.examples_per_step))
+    first_epoch, _ = _schedule(epoch, lengths, pads=pads)
     short, typical, longest = _chosen_steps(first_epoch)
     try:
         for number in (short, longest, typical, short):
@@ -88,7 +104,9 @@ def probe_model(
             clock.step()
             micro_steps += clock.micro_steps(first_epoch[number])
             rests.append(clock.rest_seconds)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         largest = max(batch.num_tokens for step in first_epoch for batch in step)
         raise EngineError(
             f"memory ran out in the probe, whose largest micro-batch has {largest} tokens",
@@ -155,21 +173,26 @@ def _now() -> float:
     return time.perf_counter()
 
 
-def _schedule(job: TrainingJob, lengths: Sequence[int]) -> tuple[tuple[tuple[MicroBatch, ...], ...], tuple[int, ...]]:
+def _schedule(
+    job: TrainingJob, lengths: Sequence[int], *, pads: bool
+) -> tuple[tuple[tuple[MicroBatch, ...], ...], tuple[int, ...]]:
     """The micro-batches of the job's first steps, and their tokens without padding."""
     order = BatchOrder(lengths, batch_size=job.examples_per_step, seed=job.seed)
     steps = [[lengths[place] for place in order.batch(step)] for step in range(min(job.max_steps, _MOST_STEPS_LISTED))]
-    return tuple(_batches(job, step) for step in steps), tuple(sum(step) for step in steps)
+    return tuple(_batches(job, step, pads=pads) for step in steps), tuple(sum(step) for step in steps)
 
 
-def _batches(job: TrainingJob, lengths: Sequence[int]) -> tuple[MicroBatch, ...]:
+def _batches(job: TrainingJob, lengths: Sequence[int], *, pads: bool) -> tuple[MicroBatch, ...]:
     """The sizes of one step's micro-batches, as `batches.micro_batches` cuts them."""
     if job.pack_length_tokens:
         rows = pack(lengths, max(job.pack_length_tokens, *lengths), seed=0)
         parts = [[lengths[place] for place in row] for row in rows]
-        return tuple(MicroBatch(sum(part), sum(length**2 for length in part) / sum(part)) for part in parts)
-    parts = [list(lengths[at : at + job.micro_batch_size]) for at in range(0, len(lengths), job.micro_batch_size)]
-    return tuple(MicroBatch(len(part) * max(part), max(part)) for part in parts)
+    else:
+        size = job.micro_batch_size
+        parts = [list(lengths[at : at + size]) for at in range(0, len(lengths), size)]
+        if pads:
+            return tuple(MicroBatch(len(part) * max(part), max(part)) for part in parts)
+    return tuple(MicroBatch(sum(part), sum(length**2 for length in part) / sum(part)) for part in parts)
 
 
 def _chosen_steps(steps: Sequence[Sequence[MicroBatch]]) -> tuple[int, int, int]:
@@ -196,22 +219,5 @@ def _peaks(used_before_bytes: int) -> tuple[int, int, int]:
     if torch.cuda.is_available():
         reserved = torch.cuda.max_memory_reserved()
         return torch.cuda.max_memory_allocated(), reserved, max(reserved, used_on_gpu_bytes() - used_before_bytes)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    resident = peak if sys.platform == "darwin" else peak * 1024
+    resident = peak_resident_bytes()
     return resident, resident, resident
-
-
-def used_on_gpu_bytes() -> int:
-    """Return the memory in use on the first GPU, by every process; 0 without one."""
-    if not torch.cuda.is_available():
-        return 0
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0
-    try:
-        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used)
-    except pynvml.NVMLError:
-        return 0
-    finally:
-        pynvml.nvmlShutdown()

@@ -80,13 +80,20 @@ class HfTokenizer:
         parts = (vocabulary, self._tokenizer.get_chat_template(), *self._special, *map(str, sorted(self._stops)))
         return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool, continues: bool = False
+    ) -> tuple[int, ...]:
         """Return the token ids of the chat template filled with `messages`; the template brings its own BOS.
 
+        Args:
+            messages: The conversation.
+            add_generation_prompt: End with the header of a reply.
+            continues: End with the content of the last message, which is an assistant's.
+
         Raises:
-            DataError: The template refuses these messages.
+            DataError: The template refuses these messages, or the message to go on from is not an assistant's.
         """
-        text = self.render_text(messages, add_generation_prompt=add_generation_prompt)
+        text = self._text.render(messages, add_generation_prompt=add_generation_prompt, continues=continues)
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def render_text(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
@@ -102,6 +109,17 @@ class HfTokenizer:
         if self._words is None:
             return [list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
         return self._words.encode_batch(texts)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text as it stands inside a message."""
+        return self.encode_batch([text])[0]
+
+    def token_texts(self) -> list[str]:
+        """Return the text of every token by itself, control tokens included."""
+        ids = [[token] for token in range(len(self._tokenizer))]
+        if isinstance(self._tokenizer, PreTrainedTokenizerFast):
+            return list(self._tokenizer.backend_tokenizer.decode_batch(ids, skip_special_tokens=False))
+        return [str(self._tokenizer.decode(one)) for one in ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` without control tokens."""

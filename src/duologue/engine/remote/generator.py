@@ -11,7 +11,9 @@ from typing import Any
 
 from duologue.engine.base import Adapter, BaseModel, Example, Piece, Sampling
 from duologue.engine.remote.client import Chunk, RemoteClient
-from duologue.engine.remote.tokenizer import RemoteTokenizer
+from duologue.engine.remote.settings import CONTINUING, Kind, sampler_fields, server_kind, unsupported
+from duologue.engine.remote.tokenizer import CONTINUE_MARK, RemoteTokenizer
+from duologue.engine.stop_text import StopText
 from duologue.errors import ConfigError, EngineError
 from duologue.messages import FinishReason
 
@@ -30,10 +32,12 @@ class RemoteGenerator:
         client: The server.
         model: The model's name there.
         context_tokens: Longest prompt plus reply, in estimated tokens.
+        kind: What the server is.
     """
 
-    def __init__(self, client: RemoteClient, model: str, *, context_tokens: int) -> None:
+    def __init__(self, client: RemoteClient, model: str, *, context_tokens: int, kind: Kind = "unknown") -> None:
         """Keep the settings."""
+        self._kind = kind
         self._client = client
         self._model = model
         self._context_tokens = context_tokens
@@ -77,7 +81,8 @@ class RemoteGenerator:
                 where=url,
                 needed=" or ".join(f"'{name}'" for name in list(models)[:_MAX_NAMED_MODELS]),
             )
-        return cls(client, model, context_tokens=_context_tokens(models.get(model, {})))
+        entry = models.get(model, {})
+        return cls(client, model, context_tokens=_context_tokens(entry), kind=server_kind(url, entry))
 
     @property
     def tokenizer(self) -> RemoteTokenizer:
@@ -93,7 +98,8 @@ class RemoteGenerator:
         """Yield the reply as the server sends it; closes the connection once `cancel` is set.
 
         Raises:
-            EngineError: Prompt and reply do not fit the context, the server refuses, falls silent or breaks off.
+            EngineError: Prompt and reply do not fit the context, the server refuses, falls silent or breaks off, or
+                is not known to go on with a reply when the prompt asks for it.
         """
         wanted = len(prompt_ids) + sampling.max_new_tokens
         if wanted > self._context_tokens:
@@ -103,7 +109,22 @@ class RemoteGenerator:
                 action="Shorten the conversation or lower generation.max_new_tokens.",
             )
         messages = [{"role": m.role, "content": m.content} for m in self._tokenizer.unpack(prompt_ids)]
-        return self._pieces(_request(self._model, messages, sampling), cancel)
+        request = {
+            "model": self._model,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": sampling.max_new_tokens,
+            **sampler_fields(self._kind, sampling, context_tokens=self._context_tokens),
+        }
+        if prompt_ids and prompt_ids[-1] == CONTINUE_MARK:
+            request |= _continuing(self._kind, messages)
+        return self._pieces(request, StopText(sampling.stop), cancel)
+
+    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:
+        """Return the settings that this server is known not to honour, and `continues` unless it is known to go on."""
+        missing = unsupported(self._kind, sampling)
+        return missing if self._kind in CONTINUING else (*missing, "continues")
 
     def score(self, examples: Sequence[Example]) -> tuple[float, int]:
         """Refuse: chat servers tell no likelihoods of given text.
@@ -120,22 +141,30 @@ class RemoteGenerator:
     def close(self) -> None:
         """Nothing is held between replies: every reply opens and closes its own connection."""
 
-    def _pieces(self, request: dict[str, Any], cancel: threading.Event) -> Iterator[Piece]:
-        num_tokens = 0
+    def _pieces(self, request: dict[str, Any], stop_text: StopText, cancel: threading.Event) -> Iterator[Piece]:
+        num_tokens, num_cached = 0, -1
         finish_reason: FinishReason | None = None
         with closing(self._client.stream(request, cancel=cancel)) as chunks:
             for chunk in chunks:
                 text, reason = _read_choice(chunk)
-                num_tokens = _counted(chunk) or num_tokens + bool(text)
-                if text and not finish_reason:
-                    yield Piece(text, num_tokens)
+                num_tokens = _counted(chunk, "completion_tokens") or num_tokens + bool(text)
+                num_cached = max(num_cached, _cached(chunk))
+                if finish_reason:
+                    continue  # what comes after it is the server's account
+                shown, is_stopped = stop_text.feed(text)
+                if is_stopped:
+                    # A server need not know every stop text, so it may still be talking.
+                    yield Piece(shown, num_tokens, "stop", num_cached)
+                    return
+                if shown:
+                    yield Piece(shown, num_tokens)
                 if reason:
                     finish_reason = _FINISH.get(reason, "stop")
         if cancel.is_set() and not finish_reason:
             finish_reason = "cancelled"
         if not finish_reason:
             raise EngineError("the server ended the reply without a finish reason", action="Try again.")
-        yield Piece("", num_tokens, finish_reason)
+        yield Piece(stop_text.rest(), num_tokens, finish_reason, num_cached)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -162,29 +191,17 @@ def _context_tokens(entry: dict[str, Any]) -> int:
     return DEFAULT_CONTEXT_TOKENS
 
 
-def _request(model: str, messages: list[dict[str, str]], sampling: Sampling) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": messages,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "max_tokens": sampling.max_new_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-    }
-    if stop := [text for text in sampling.stop if text]:
-        body["stop"] = stop
-    if sampling.seed >= 0:
-        body["seed"] = sampling.seed
-    # Not in OpenAI's API, so only sent when they do something.
-    if sampling.top_k:
-        body["top_k"] = sampling.top_k
-    if sampling.min_p:
-        body["min_p"] = sampling.min_p
-    if sampling.repetition_penalty != 1:
-        body["repetition_penalty"] = sampling.repetition_penalty  # vLLM, SGLang
-        body["repeat_penalty"] = sampling.repetition_penalty  # llama.cpp
-    return body
+def _continuing(kind: Kind, messages: list[dict[str, str]]) -> dict[str, Any]:
+    """Return the fields that make a server go on with the last message."""
+    if kind not in CONTINUING:
+        raise EngineError(
+            "this server is not known to go on with a reply",
+            needed="vLLM, SGLang, llama.cpp's server or TabbyAPI",
+            action="Ask for a new reply instead, or use a local engine.",
+        )
+    if kind == "tabbyapi":
+        return {"messages": messages[:-1], "response_prefix": messages[-1]["content"]}
+    return {"continue_final_message": True, "add_generation_prompt": False}
 
 
 def _read_choice(chunk: Chunk) -> tuple[str, str]:
@@ -199,7 +216,15 @@ def _read_choice(chunk: Chunk) -> tuple[str, str]:
     return text, reason
 
 
-def _counted(chunk: Chunk) -> int:
+def _counted(chunk: Chunk, name: str) -> int:
     usage = chunk.get("usage")
-    counted = usage.get("completion_tokens") if isinstance(usage, dict) else 0
+    counted = usage.get(name) if isinstance(usage, dict) else 0
     return counted if isinstance(counted, int) else 0
+
+
+def _cached(chunk: Chunk) -> int:
+    """Return how many tokens of the prompt the server had kept; -1 where it does not say."""
+    usage = chunk.get("usage")
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return cached if isinstance(cached, int) else -1

@@ -9,6 +9,7 @@ tokens than ids; the server then refuses a prompt that does not fit, and the err
 
 from collections.abc import Sequence
 
+from duologue.engine.chat_text import require_reply
 from duologue.engine.neutral import neutralise
 from duologue.errors import DataError
 from duologue.messages import ROLES, Message
@@ -16,7 +17,8 @@ from duologue.messages import ROLES, Message
 BYTES_PER_ID = 3
 OVERHEAD_IDS = 5  # what ChatML and Llama 3 put around a message; the role mark is one of them
 _REPLY_MARK = len(ROLES)
-_FILLER = len(ROLES) + 1
+CONTINUE_MARK = len(ROLES) + 1  # stands last: the reply goes on from the last message
+_FILLER = len(ROLES) + 2
 _LEADING_ONE = b"\x01"  # makes the ids of b"\x00" and b"\x00\x00" differ, and all of them larger than any mark
 # The control tokens of the chat templates in use. The server's own list is unknown, and some servers read control
 # tokens in a message as such.
@@ -77,17 +79,29 @@ class RemoteTokenizer:
         """The control tokens of the chat templates in use; `render` neutralises them inside messages."""
         return CONTROL_TOKENS
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> tuple[int, ...]:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool, continues: bool = False
+    ) -> tuple[int, ...]:
         """Return the messages as ids, about one per token of the server and never none for a message.
 
+        Args:
+            messages: The conversation.
+            add_generation_prompt: A reply is to come.
+            continues: It goes on from the last message, which is an assistant's.
+
         Raises:
-            DataError: A text holds half a surrogate pair, which no server can be sent.
+            DataError: A text holds half a surrogate pair, which no server can be sent, or the message to go on from
+                is not an assistant's.
         """
+        if continues:
+            require_reply(messages)
         ids: list[int] = []
         for message in messages:
             ids += [ROLES.index(message.role), *[_FILLER] * (OVERHEAD_IDS - 1)]
             ids += _pack(neutralise(message.content, CONTROL_TOKENS))
-        if add_generation_prompt:
+        if continues:
+            ids.append(CONTINUE_MARK)
+        elif add_generation_prompt:
             ids.append(_REPLY_MARK)
         return tuple(ids)
 
@@ -100,6 +114,18 @@ class RemoteTokenizer:
             elif number > _FILLER:
                 parts[-1][1].extend(_chunk(number))
         return tuple(Message(ROLES[role], raw.decode()) for role, raw in parts)
+
+    def encode(self, text: str) -> list[int]:
+        """Refuse: the server's vocabulary is not known here.
+
+        Raises:
+            DataError: Always.
+        """
+        raise DataError(
+            f"the tokens of '{text[:40]}' are not known: the vocabulary is on the server",
+            needed="token ids as numbers",
+            action="Write the ids that the server's tokenizer gives, or use a local engine.",
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` without the marks between messages."""

@@ -1,0 +1,122 @@
+"""`HfTrainer`: base model and adapter loaded, then fitted, whatever interrupts it."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from duologue.engine.base import Adapter, BaseModel, Event, Example, FitResult, ModelFacts, OnEvent, Place, TrainingJob
+from duologue.engine.hf import fast_path
+from duologue.engine.hf.adapter import with_adapter
+from duologue.engine.hf.distributed import Together, group
+from duologue.engine.hf.fit import Fit
+from duologue.engine.hf.identity import digest_of_weights
+from duologue.engine.hf.load import load_model, load_tokenizer, read_facts
+from duologue.engine.hf.merge import merge_adapter
+from duologue.engine.hf.processes import Alone, Processes
+from duologue.engine.hf.randomness import seed_all
+from duologue.engine.hf.recover import is_out_of_memory
+from duologue.engine.hf.tokenizer import HfTokenizer
+from duologue.engine.hf.worker import launched
+from duologue.errors import EngineError
+
+
+class HfTrainer:
+    """Trains on transformers, PEFT and bitsandbytes.
+
+    Args:
+        place: Where this process stands among those that a launcher started; None starts what a job asks for.
+    """
+
+    def __init__(self, place: Place | None = None) -> None:
+        """Keep the place."""
+        self._place = place
+
+    def facts(self, base: BaseModel) -> ModelFacts:
+        """Return the shape of a base model without loading its weights."""
+        return read_facts(base)
+
+    def tokenizer(self, base: BaseModel) -> HfTokenizer:
+        """Return the tokenizer of a base model without loading its weights."""
+        return load_tokenizer(base)
+
+    def merge(self, adapter: Adapter, folder: Path) -> float:
+        """Write base and adapter as one model to `folder`; return the largest absolute logit difference."""
+        return merge_adapter(adapter, folder)
+
+    @contextmanager
+    def _processes(self, job: TrainingJob) -> Iterator[Processes]:
+        if job.num_processes == 1:
+            yield Alone()
+        elif self._place is None:
+            with launched(job) as processes:
+                yield processes
+        else:
+            with group(self._place, is_sharded=job.is_sharded) as processes:
+                yield processes
+
+    def fit(
+        self,
+        job: TrainingJob,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        *,
+        on_event: OnEvent,
+        should_stop: threading.Event,
+    ) -> FitResult:
+        """Train an adapter, continuing from the newest complete checkpoint in the run folder when there is one.
+
+        Raises:
+            InterruptedRun: `should_stop` was set; a checkpoint of the last finished step is on disk.
+            EngineError: The model cannot be loaded, memory ran out, the disk is full, or the loss is not a number.
+        """
+        try:
+            with self._processes(job) as processes:
+                if isinstance(processes, Together):
+                    processes.share((job, list(train), list(validation)))
+                fit = open_fit(job, train, validation, on_event=on_event, processes=processes)
+                fit.describe()
+                fit.resume()
+                fit.prepare()
+                fit.run(should_stop)
+                return fit.finish()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise EngineError(
+                "memory ran out where a smaller micro-batch does not help",
+                action="Close other programs, or run duologue plan for settings that fit.",
+            ) from error
+
+
+def open_fit(
+    job: TrainingJob,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    on_event: OnEvent,
+    processes: Processes,
+) -> Fit:
+    """Load the base and put a fresh adapter on it."""
+    fast_path.prepare(job)
+    seed_all(job.seed)
+    on_event(Event("loading", values={"base": job.base.name}))
+    started = time.perf_counter()
+    base = load_model(job.base)
+    base_weights = digest_of_weights(base)
+    model = processes.spread(with_adapter(base, job))
+    tokenizer = load_tokenizer(job.base)
+    on_event(Event("loaded", values={"seconds": time.perf_counter() - started}))
+    return Fit(
+        model,
+        job,
+        train=train,
+        validation=validation,
+        pad_token_id=tokenizer.pad_token_id,
+        on_event=on_event,
+        decoder=tokenizer,
+        base_weights=base_weights,
+        recovers=not processes.is_sharded,  # a block that one process cannot hold, no other can gather
+        processes=processes,
+    )

@@ -7,7 +7,8 @@ import pytest
 from duologue.config import Config, make_config
 from duologue.errors import ConfigError
 
-UNITS = ("_tokens", "_steps", "_fraction", "_minutes", "_chars", "_usd_per_kwh", "_usd", "_per_minute", "_messages", "_turns")
+UNITS = ("_tokens", "_steps", "_fraction", "_minutes", "_chars", "_usd_per_kwh", "_usd", "_per_minute")
+COUNTS = ("_messages", "_turns")
 
 
 def config_with(section: str, **values: object) -> Config:
@@ -95,4 +96,4 @@ def test_a_number_carries_its_unit_in_its_name():
     for name in Config.model_fields:
         for key, value in getattr(config, name).model_dump().items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                assert key.endswith(UNITS) or unitless.match(key), f"{name}.{key}"
+                assert key.endswith((*UNITS, *COUNTS)) or unitless.match(key), f"{name}.{key}"

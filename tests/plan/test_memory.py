@@ -146,15 +146,14 @@ def test_the_bundled_model_in_float32_on_a_cpu_adds_up():
     assert bytes_of(plan, "adapter") == pytest.approx(16 * 2_442_240, abs=1)
     assert bytes_of(plan, "saved activations") == pytest.approx(15 * tokens * saved, abs=1)
     chunk = 2**25 // (4 * 49152)  # tokens whose logits exist at once
-    per_hidden = 12 * 576 * tokens if chunk else 0
-    assert bytes_of(plan, "logits") == pytest.approx(chunk * 12 * 49152, abs=1) or per_hidden
+    assert bytes_of(plan, "logits") == pytest.approx(chunk * 12 * 49152, abs=1)
     assert plan.allocated_gib == plan.device_gib
 
 
 def test_loading_a_gguf_file_can_be_the_peak_on_a_cpu():
     small = workload(SMOLLM, rank=4, length=16, quantization="nf4", dtype="float32", micro_batch_size=1)
     plan = plan_memory(small, machine_of(CPU))
-    needed = 4 * 134_515_008 + 98_362_432 + 2 * 4 * 49152 * 576 + 0.7 * GIB
+    needed = 4 * 134_515_008 + 98_362_432 + 2 * 4 * 49152 * 576 + 0.5 * GIB
     assert plan.device_gib * GIB == pytest.approx(needed, abs=1)
 
 
@@ -264,8 +263,9 @@ def test_a_mixture_of_experts_keeps_its_experts_unpacked_where_they_are_no_linea
     assert weight_bytes(published)[0] < 0.6 * experts
 
 
-def test_the_measured_memory_of_the_bundled_model_on_a_cpu_lies_in_the_interval():
-    # docs/LOG.md: the quickstart's run peaked at 5.3 GiB: last 15 blocks, 4 x 768 tokens
+@pytest.mark.parametrize(("micro_batch_size", "measured_gib"), [(1, 1.605), (2, 2.221), (4, 3.279)])
+def test_the_measured_memory_of_the_bundled_model_on_a_cpu_is_what_is_planned(micro_batch_size, measured_gib):
+    # docs/LOG.md: peak of two steps, adapters on the last 15 blocks, examples of 768 tokens
     work = workload(
         SMOLLM,
         rank=16,
@@ -273,9 +273,9 @@ def test_the_measured_memory_of_the_bundled_model_on_a_cpu_lies_in_the_interval(
         length=768,
         quantization="none",
         dtype="float32",
-        micro_batch_size=4,
+        micro_batch_size=micro_batch_size,
         checkpointing=False,
     )
     plan = plan_memory(work, machine_of(CPU))
-    assert plan.device_gib == pytest.approx(5.3, rel=0.1)
-    assert plan.low_gib <= 5.3 <= plan.high_gib
+    assert plan.device_gib == pytest.approx(measured_gib, rel=0.1)
+    assert plan.low_gib <= measured_gib <= plan.high_gib

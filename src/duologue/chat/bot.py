@@ -59,12 +59,14 @@ class Bot:
         clock: Callable[[], float] = time.monotonic,
         is_trained: bool = False,
         hosted: HostedMemory | None = None,
+        told: Sequence[str] = (),
     ) -> None:
         """Put the parts together; `open_bot` opens them."""
         self.cast = character if isinstance(character, Cast) else Cast((Member.of(character),))
         self.character = self.cast.main.character
         self.sessions = sessions
         self.memory = memory
+        self._told = tuple(told)
         self._config = config
         self._generator = generator
         self._clock = clock
@@ -365,8 +367,9 @@ class Bot:
         self._recollection.settle()
 
     def notices(self) -> tuple[str, ...]:
-        """Return what a person should know about memory, such as a server that does not answer; each thing once."""
-        return self._recollection.notices()
+        """Return what a person should know: a file that was restored, a server that does not answer; each once."""
+        told, self._told = self._told, ()
+        return (*told, *self._recollection.notices())
 
     def close(self) -> None:
         """End the replies that run, keeping what was said, then free the model and close sessions and memory."""

@@ -73,6 +73,10 @@ class Expansion:
         """Return a text of the card, of lore or of a note with its macros replaced."""
         return expand(text, self.context)
 
+    def text_without_effects(self, text: str) -> str:
+        """Return the same without a trace: a text that is only looked at sets and counts nothing."""
+        return expand(text, self.context.without_effects())
+
     def with_outlets(self, outlets: Mapping[str, str]) -> "Expansion":
         """Return the same with lore that texts ask for by name."""
         return Expansion(replace(self.context, outlets=outlets)) if outlets else self

@@ -9,6 +9,7 @@ from typing import Any
 from duologue.characters import ChatLine, FiredEntry, LoreScene, LoreSettings, LoreState, LoreTrace, activate
 from duologue.chat.buffer import Placed
 from duologue.chat.cast import Member
+from duologue.chat.expansion import Expansion
 from duologue.prompt import Block
 
 
@@ -22,6 +23,7 @@ class Lore:
         outlets: Texts by the name under which a card asks for them.
         trace: What fired and what did not, and why.
         state: To be kept for the next turn, as JSON.
+        notes: What was cut short, such as a pattern that ran out of its time.
     """
 
     constant: tuple[Block, ...] = ()
@@ -29,6 +31,7 @@ class Lore:
     outlets: dict[str, str] = field(default_factory=dict)
     trace: tuple[LoreTrace, ...] = ()
     state: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def fire(
     settings: LoreSettings,
     count_tokens: Callable[[str], int],
     context_tokens: int,
-    expand: Callable[[str], str],
+    expansion: Expansion,
 ) -> Lore:
     """Return the lore of a turn.
 
@@ -67,7 +70,7 @@ def fire(
         settings: What holds where books say nothing.
         count_tokens: Of the model that replies.
         context_tokens: Prompt and reply together.
-        expand: Replaces macros.
+        expansion: Replaces macros; while entries are looked for, without a trace.
     """
     if not member.lorebooks:
         return Lore()
@@ -81,13 +84,13 @@ def fire(
         roll=roll.random,
         context_tokens=context_tokens,
         scene=turn.scene,
-        expand=expand,
+        expand=expansion.text_without_effects,
     )
     constant: list[Block] = []
     placed: list[Placed] = []
     outlets: dict[str, str] = {}
     for fired in activation.fired:
-        text = expand(fired.content).strip()
+        text = expansion.text(fired.content).strip()
         if not text:
             continue
         if fired.position == "outlet":
@@ -97,7 +100,9 @@ def fire(
             constant.append(_block(fired, text, f"{fired.why}; always there, so at the front"))
         else:
             placed.append(_placed(fired, text, note_depth=turn.note_depth))
-    return Lore(tuple(constant), tuple(placed), outlets, activation.trace, activation.state.as_json())
+    slow = tuple(f"the pattern {pattern} ran out of its time" for pattern in activation.slow_patterns)
+    state = activation.state.as_json()
+    return Lore(tuple(constant), tuple(placed), outlets, activation.trace, state, (*activation.notes, *slow))
 
 
 def _is_stable(fired: FiredEntry) -> bool:

@@ -14,8 +14,7 @@ from duologue.engine import Adapter, BaseModel, EngineName, open_generator
 from duologue.engine.embed import open_embedder
 from duologue.errors import ConfigError
 from duologue.guard import ContentPolicy
-from duologue.memory import MemoryStore, Scope
-from duologue.memory.hosted import HostedMemory
+from duologue.memory import MemoryStore, Scope, open_hosted
 
 
 def open_bot(
@@ -51,15 +50,18 @@ def open_bot(
             action="Set SUPERMEMORY_API_KEY, or set memory.supermemory to false.",
         )
     with ExitStack() as opened:
-        sessions = Sessions.open(database_url or folder / "chats.sqlite")
+        told: list[str] = []
+        sessions = Sessions.open(database_url or folder / "chats.sqlite", notify=told.append)
         opened.callback(sessions.close)
         memory, hosted = None, None
         if config.memory.enabled:
             embedder = open_embedder(config.memory.embedder)
-            memory = MemoryStore.open(database_url or folder / "memory.sqlite", embedder=embedder)
+            place = database_url or folder / "memory.sqlite"
+            memory = MemoryStore.open(place, embedder=embedder, notify=told.append)
             opened.callback(memory.close)
-            hosted = _open_hosted(memory, config, key=supermemory_key)
-            if hosted is not None:
+            if config.memory.supermemory:
+                hosted = open_hosted(memory, url=config.memory.supermemory_url, key=supermemory_key)
+                hosted.start()
                 opened.callback(hosted.close)
         base = adapter.base if adapter is not None else _base(config)
         generator = open_generator(engine, base, adapter=adapter, api_key=api_key)
@@ -72,6 +74,7 @@ def open_bot(
             memory=memory,
             is_trained=adapter is not None,
             hosted=hosted,
+            told=told,
         )
         opened.pop_all()
     return bot
@@ -106,17 +109,6 @@ def load_folder_character(folder: Path, config: Config) -> Character:
 def memory_scope(folder: Path, config: Config, *, user: str = "local") -> Scope:
     """Return whose memories a folder holds."""
     return Scope(user=user, character=slug(load_folder_character(folder, config).name))
-
-
-def _open_hosted(memory: MemoryStore, config: Config, *, key: str) -> HostedMemory | None:
-    if not config.memory.supermemory:
-        return None
-    from duologue.memory.supermemory import SupermemoryReader
-
-    hosted = HostedMemory(SupermemoryReader(key, url=config.memory.supermemory_url), memory.database)
-    memory.also_forget = hosted.also_forget
-    hosted.start()
-    return hosted
 
 
 def _check_names(members: Sequence[Member], config: Config) -> None:

@@ -14,9 +14,7 @@ from duologue.chat.tree import StoredMessage
 from duologue.chat.worker import Worker
 from duologue.config import Config
 from duologue.errors import DataError, DuologueError
-from duologue.memory import MemoryStore, Scope, Source
-from duologue.memory.fusion import fuse
-from duologue.memory.hosted import HostedMemory
+from duologue.memory import HostedMemory, MemoryStore, Scope, Source, fuse
 from duologue.messages import RecalledLine
 
 FOLLOWED = "followed"  # the session's state that says which path memory has followed

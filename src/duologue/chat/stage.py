@@ -150,6 +150,7 @@ class Stage:
         newest = path[-1].id if path else 0
         keys = {block.key for block in buffer.body if block.kind == "memory" and block.message_id == newest}
         left_out += tuple(LeftOut("examples", 1, _LEFT, b.text) for b in whole_front if b not in front)
+        left_out += tuple(LeftOut("lore", 0, note) for note in lore.notes)
         prepared = Prepared(buffer, turn.member.name, left_out, lore.trace, room.prompt_tokens)
         if self._is_trained and turn.member.character.example_dialogue.strip():
             prepared = replace(prepared, left_out=(*left_out, LeftOut("examples", 1, _TRAINED)))
@@ -223,7 +224,7 @@ class Stage:
             settings=self._lore,
             count_tokens=self._counter.text,
             context_tokens=context_tokens,
-            expand=expansion.text,
+            expansion=expansion,
         )
 
     def _fixed(self, turn: Turn, path: Sequence[StoredMessage], expansion: Expansion) -> tuple[Placed, ...]:

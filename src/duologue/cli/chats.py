@@ -1,7 +1,6 @@
 """`duologue chats`: the saved chats of a character: find, read, move between programs, tidy up."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from rich.text import Text
 from duologue.chat import SessionInfo, Sessions, StoredMessage, load_folder_character, memory_scope
 from duologue.chat.exchange import FORMATS, ChatFormat, Names, read_chats, write_chats
 from duologue.cli.output import JsonFlag, Output
+from duologue.cli.places import chats_place, memory_place
 from duologue.cli.workflow import open_folder
 from duologue.errors import ConfigError, DataError
 from duologue.memory import MemoryStore
@@ -21,7 +21,6 @@ from duologue.memory import MemoryStore
 app = typer.Typer(help="List, search, move and tidy up saved chats.", no_args_is_help=True)
 Folder = Annotated[Path, typer.Argument(help="A character's folder.")]
 Chat = Annotated[str, typer.Argument(metavar="CHAT", help="Number as `chats list` shows it, or id.")]
-DATABASE_VARIABLE = "DUOLOGUE_DATABASE_URL"
 _BY_ENDING: dict[str, ChatFormat] = {".jsonl": "sillytavern", ".json": "open-webui", ".txt": "text"}
 
 
@@ -278,13 +277,12 @@ def undo(folder: Folder, chat: Chat, is_json: JsonFlag = False) -> None:
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[Opened]:
     config = open_folder(folder)
-    url = os.environ.get(DATABASE_VARIABLE, "")
     notices: list[str] = []
-    sessions = Sessions.open(url or folder / "chats.sqlite", notify=notices.append)
+    sessions = Sessions.open(chats_place(folder), notify=notices.append)
     try:
         character = load_folder_character(folder, config)
         names = Names(character.display_name, config.character.user_name)
-        yield Opened(sessions, memory_scope(folder, config).character, names, url or folder / "memory.sqlite")
+        yield Opened(sessions, memory_scope(folder, config).character, names, memory_place(folder))
     finally:
         sessions.close()
         for notice in notices:

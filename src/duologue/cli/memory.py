@@ -1,7 +1,8 @@
 """`duologue memory`: what a character remembers about its user."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,11 @@ import typer
 
 from duologue.chat import Sessions, memory_scope
 from duologue.cli.output import JsonFlag, Output
+from duologue.cli.places import chats_place, memory_place, supermemory_key
 from duologue.cli.workflow import open_folder
 from duologue.engine.embed import is_installed, open_embedder
 from duologue.errors import DataError
-from duologue.memory import MemoryStore, Receipt, Scope, StoredLine
+from duologue.memory import HostedMemory, MemoryStore, Receipt, Scope, StoredLine, open_hosted
 
 app = typer.Typer(
     help="See, search, edit and forget what a character remembers; measure how well it remembers.", no_args_is_help=True
@@ -83,8 +85,10 @@ def edit(
     is_json: JsonFlag = False,
 ) -> None:
     """Change what a line says; the message it came from stays as it is."""
-    with _open(folder) as (store, scope):
+    with _open_with_copy(folder) as (store, scope, hosted):
         line = store.edit(number, text, scope=scope)
+        if hosted is not None:
+            hosted.note_turn(line.session_id, scope=scope)
     _show(Output(is_json=is_json), (line,))
 
 
@@ -109,8 +113,12 @@ def private(
     is_json: JsonFlag = False,
 ) -> None:
     """Never recall a line."""
-    with _open(folder) as (store, scope):
+    with _open_with_copy(folder) as (store, scope, hosted):
         line = store.set_private(number, not off, scope=scope)
+        if hosted is not None and line.is_private:
+            hosted.withdraw([line.session_id], scope=scope)
+        elif hosted is not None:
+            hosted.note_turn(line.session_id, scope=scope)
     _show(Output(is_json=is_json), (line,))
 
 
@@ -122,9 +130,9 @@ def forget(
 ) -> None:
     """Forget lines: text, index, vectors and log are wiped from the files, then the files are searched for them."""
     out = Output(is_json=is_json)
-    with _open(folder) as (store, scope):
+    with _open_with_copy(folder) as (store, scope, _):
         receipt = store.forget(ids, scope=scope)
-    sessions = Sessions.open(folder / "chats.sqlite")
+    sessions = Sessions.open(chats_place(folder))
     sessions.forget_recalled({*ids, *receipt.ids})  # earlier replies quote what was recalled for them
     sessions.close()
     _show_receipt(out, receipt)
@@ -230,12 +238,28 @@ def eval_command(
 
 @contextmanager
 def _open(folder: Path) -> Iterator[tuple[MemoryStore, Scope]]:
-    scope = memory_scope(folder, open_folder(folder))
-    store = MemoryStore.open(folder / "memory.sqlite")
+    config = open_folder(folder)
+    scope = memory_scope(folder, config)
+    notices: list[str] = []
+    store = MemoryStore.open(memory_place(folder), notify=notices.append)
     try:
         yield store, scope
     finally:
         store.close()
+        for notice in notices:
+            print(f"duologue: {notice}", file=sys.stderr)
+
+
+@contextmanager
+def _open_with_copy(folder: Path) -> Iterator[tuple[MemoryStore, Scope, HostedMemory | None]]:
+    """Open the memories and, where one is kept elsewhere, the copy that what is done here must reach."""
+    settings = open_folder(folder).memory
+    with _open(folder) as (store, scope), ExitStack() as opened:
+        hosted = None
+        if settings.supermemory and supermemory_key():
+            hosted = open_hosted(store, url=settings.supermemory_url, key=supermemory_key())
+            opened.callback(hosted.close)
+        yield store, scope, hosted
 
 
 def _show(out: Output, lines: Sequence[StoredLine]) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from duologue.chat import Bot, open_bot
 from duologue.cli.output import JsonFlag, Output, SetOption
+from duologue.cli.places import database_url, supermemory_key
 from duologue.cli.terminal import TerminalChat
 from duologue.cli.workflow import open_folder, trained_adapter_or_none
 from duologue.config import Config
@@ -16,8 +17,6 @@ from duologue.engine import EngineName
 Folder = Annotated[Path, typer.Argument(help="A character's folder.")]
 EngineOption = Annotated[EngineName, typer.Option(help="Engine that replies.")]
 API_KEY_VARIABLE = "DUOLOGUE_API_KEY"
-DATABASE_VARIABLE = "DUOLOGUE_DATABASE_URL"  # chats and memories on PostgreSQL
-SUPERMEMORY_VARIABLE = "SUPERMEMORY_API_KEY"
 
 
 def chat(
@@ -115,6 +114,6 @@ def _open(folder: Path, overrides: list[str] | None, out: Output, engine: Engine
         config,
         engine=engine,
         adapter=adapter,
-        database_url=os.environ.get(DATABASE_VARIABLE, ""),
-        supermemory_key=os.environ.get(SUPERMEMORY_VARIABLE, ""),
+        database_url=database_url(),
+        supermemory_key=supermemory_key(),
     )

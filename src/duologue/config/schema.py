@@ -160,7 +160,7 @@ class CharacterSection(Section):
     """`[character]`: who speaks."""
 
     card: str = ""
-    """Character card (PNG, JSON, CharX), relative to duologue.toml; empty for a plain assistant named after the folder."""
+    """Character card (PNG, JSON, CharX), relative to duologue.toml; else a plain assistant named after the folder."""
     user_name: Annotated[str, Field(min_length=1, max_length=80)] = "User"
     """What `{{user}}` stands for."""
     persona: str = ""

@@ -18,6 +18,7 @@ from duologue.memory.fusion import plain
 from duologue.memory.outbox import Outbox, OutboxCounts
 from duologue.memory.records import Scope, StoredLine
 from duologue.memory.service import FINAL, HostedError, HostedLine, SecondReader
+from duologue.memory.store import MemoryStore
 from duologue.memory.transcript import lines_in, namespace_of, sessions_of
 from duologue.messages import RecalledLine, Role
 from duologue.store import Database
@@ -351,6 +352,18 @@ class HostedMemory:
     def _say(self, notice: str) -> None:
         with self._lock:
             self._notices = [*self._notices, notice][-_MAX_NOTICES:]
+
+
+def open_hosted(memory: MemoryStore, *, url: str, key: str) -> HostedMemory:
+    """Return Supermemory as a second reader beside a store; what is forgotten here is forgotten there.
+
+    Nothing is sent before `start`, but for what a person asks for.
+    """
+    from duologue.memory.supermemory import SupermemoryReader  # slow to import, and most people have no use for it
+
+    hosted = HostedMemory(SupermemoryReader(key, url=url), memory.database)
+    memory.also_forget = hosted.also_forget
+    return hosted
 
 
 def recalled_lines(line: HostedLine, *, character: str) -> tuple[RecalledLine, ...]:

@@ -46,7 +46,12 @@ class MemoryStore:
 
     @classmethod
     def open(
-        cls, place: Path | str, *, embedder: Embedder | None = None, index: "Index | None" = None
+        cls,
+        place: Path | str,
+        *,
+        embedder: Embedder | None = None,
+        index: "Index | None" = None,
+        notify: Callable[[str], None] | None = None,
     ) -> "MemoryStore":
         """Open memory.sqlite, making it when it is missing, or a database on a server.
 
@@ -54,11 +59,13 @@ class MemoryStore:
             place: A file, or the address of a server.
             embedder: From `duologue.engine.embed.open_embedder`; None finds lines by their words alone.
             index: Finds candidates in scopes too large for RAM; by default the file's own full-text index.
+            notify: Told in a sentence when the file was damaged and restored.
 
         Raises:
             DataError: The file is damaged or cannot be written.
         """
-        return cls(open_database(place, migrations=MIGRATIONS, name="memory"), embedder=embedder, index=index)
+        database = open_database(place, migrations=MIGRATIONS, name="memory", notify=notify)
+        return cls(database, embedder=embedder, index=index)
 
     @property
     def database(self) -> Database:

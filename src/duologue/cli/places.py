@@ -1,0 +1,27 @@
+"""Where chats and memories are kept: in the character's folder, or where the environment says."""
+
+import os
+from pathlib import Path
+
+DATABASE_VARIABLE = "DUOLOGUE_DATABASE_URL"  # chats and memories on PostgreSQL
+SUPERMEMORY_VARIABLE = "SUPERMEMORY_API_KEY"
+
+
+def database_url() -> str:
+    """Return the address of the database server; empty for files in the folder."""
+    return os.environ.get(DATABASE_VARIABLE, "")
+
+
+def supermemory_key() -> str:
+    """Return the key of the second memory; empty when there is none."""
+    return os.environ.get(SUPERMEMORY_VARIABLE, "")
+
+
+def chats_place(folder: Path) -> Path | str:
+    """Return where a folder's chats are."""
+    return database_url() or folder / "chats.sqlite"
+
+
+def memory_place(folder: Path) -> Path | str:
+    """Return where a folder's memories are."""
+    return database_url() or folder / "memory.sqlite"

@@ -116,12 +116,21 @@ def test_accelerate_launch_starts_the_same_run(tiny_model, tmp_path):
     data = Path(__file__).parents[2] / "src/duologue/characters/lila/data/alpaca.json"
     made = [*command, "new", str(lila), "--data", str(data)]
     subprocess.run(made, check=True, env=environment, capture_output=True)
-    settings = ["--set", f"model.base={tiny_model}", "--set", "training.max_steps=3", "--no-eval", "--json"]
+    settings = [
+        "--set",
+        f"model.base={tiny_model}",
+        "--set",
+        "training.max_steps=3",
+        "--set",
+        "lora.num_layers=all",
+        "--no-eval",
+        "--json",
+    ]
     launch = [
         sys.executable,
         "-m",
         "accelerate.commands.launch",
-        "--cpu",
+        "--multi_gpu",
         "--num_processes",
         "2",
         "--num_machines",

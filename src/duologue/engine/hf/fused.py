@@ -129,7 +129,8 @@ def _adapted(layers: Sequence[Any], x: torch.Tensor) -> tuple[torch.Tensor, ...]
 def _weight(base: HfModel, dtype: torch.dtype) -> torch.Tensor:
     weight: HfModel = base.weight
     if isinstance(base, Linear4bit):
-        weight = bits.dequantize_4bit(weight.data, weight.quant_state)
+        # A sharded weight that was gathered for its use is a plain tensor; the layer keeps the state as well.
+        weight = bits.dequantize_4bit(weight.data, getattr(weight, "quant_state", None) or base.quant_state)
     typed: torch.Tensor = weight.to(dtype)
     return typed
 

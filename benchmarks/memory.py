@@ -2,7 +2,7 @@
 
 The dialogues (`memory_dialogues.py`) are two people's talks over a year: topics told in one wording and asked for in
 another, the same topics told by both, small talk in between from real conversations (`../shared/data` beside the
-project). The weights of the ranking were chosen on the topics marked `tune`; those `held out` were not looked at.
+project). The weights of the ranking were chosen on the topics marked `tune`; those `held out` were printed beside.
 Latency is of `MemoryStore.recall`, limit 3, in a warm process: the question's embedding, scoring, reading the lines.
 
     python benchmarks/memory.py --out benchmarks/results/memory.json

@@ -20,6 +20,7 @@ from duologue.messages import RecalledLine
 FOLLOWED = "followed"  # the session's state that says which path memory has followed
 _MORE_THAN_WANTED = 12  # lines looked at, because some of them may be in the prompt already
 _GRACE_SECONDS = 0.25
+_LINES_EMBEDDED_AT_ONCE = 200  # lines without a vector of the present embedder; more would delay the end of a chat
 _LEAST_ECHO_CHARS = 12  # shorter ones, such as "Yes.", are no echo
 
 
@@ -147,6 +148,7 @@ class Recollection:
         if self._memory is None or user in self._caught_up:
             return
         self._caught_up.add(user)
+        memory = self._memory
         known = self._sessions.list_sessions(character=self._cast.main.model_id, user=user)
 
         def look() -> None:
@@ -154,6 +156,8 @@ class Recollection:
                 path = self._sessions.path(info.id) if info.id != but else ()
                 if path and self._sessions.state(info.id, FOLLOWED) != _mark(path):
                     self._follow(info.id, user)
+            memory.catch_up(max_lines=_LINES_EMBEDDED_AT_ONCE)
+            memory.recall(self._user_name, scope=self.scope(self._cast.main, user=user), limit=1)  # into RAM, for later
 
         if known:
             self._worker.do(f"catch up {user}", look)
@@ -198,6 +202,7 @@ class Recollection:
                     self._hosted.note_turn(session_id, scope=scope)
         if self._sessions.has(session_id, character=self._cast.main.model_id, user=user):
             self._sessions.set_state(session_id, FOLLOWED, _mark(path))
+        self._memory.catch_up(max_lines=_LINES_EMBEDDED_AT_ONCE)
 
 
 def sources_of(path: Sequence[StoredMessage], *, member: Member, cast: Cast, user_name: str) -> tuple[Source, ...]:

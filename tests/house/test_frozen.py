@@ -23,6 +23,7 @@ ROOMS = (
     "guard",
     "memory",
     "plan",
+    "prompt",
     "serve",
     "store",
     "train",

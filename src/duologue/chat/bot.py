@@ -30,8 +30,7 @@ from duologue.config import Config
 from duologue.engine import Generator, Sampling
 from duologue.errors import GuardError
 from duologue.guard import ContentPolicy, InputValidator
-from duologue.memory import MemoryStore, Receipt, Scope
-from duologue.memory.hosted import HostedMemory
+from duologue.memory import HostedMemory, MemoryStore, Receipt, Scope
 from duologue.messages import Message, Reply
 
 LOCAL_USER = "local"  # one person at this machine

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from duologue.chat.buffer import Room
-from duologue.config import Config, make_config
-from duologue.config.preset import PRESET_KEYS
+from duologue.config import PRESET_KEYS, Config, make_config
 from duologue.engine import Generator, Sampling, Tokenizer
 from duologue.errors import ConfigError, DataError
 

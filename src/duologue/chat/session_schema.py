@@ -2,8 +2,7 @@
 
 import re
 
-from duologue.store import Database, Row, Script
-from duologue.store.postgres_words import LEXEMES_SCRIPT
+from duologue.store import LEXEMES_SCRIPT, Database, Row, Script
 
 _LINEAR = """
     CREATE TABLE sessions (

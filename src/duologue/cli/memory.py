@@ -202,7 +202,7 @@ def eval_command(
     is_json: JsonFlag = False,
 ) -> None:
     """Measure recall: the share of a question's evidence among the first turns that are recalled for it."""
-    from duologue.memory.measure import measure, read_set
+    from duologue.memory import measure, read_set
 
     out = Output(is_json=is_json)
     used = tier if tier is not None else int(is_installed())

@@ -3,6 +3,7 @@
 from duologue.memory.fusion import fuse
 from duologue.memory.hosted import HostedMemory, open_hosted
 from duologue.memory.learning import Followed
+from duologue.memory.measure import measure, read_set
 from duologue.memory.passages import passages
 from duologue.memory.records import Receipt, Scope, Source, StoredLine, Why
 from duologue.memory.store import AlsoForget, MemoryStore
@@ -18,6 +19,8 @@ __all__ = [
     "StoredLine",
     "Why",
     "fuse",
+    "measure",
     "open_hosted",
     "passages",
+    "read_set",
 ]

@@ -12,8 +12,7 @@ from typing import Literal
 
 from duologue.memory.records import Scope
 from duologue.memory.transcript import document_id
-from duologue.store import Cursor, Database, Dialect
-from duologue.store.dialect import scripts
+from duologue.store import Cursor, Database, Dialect, scripts
 
 _OWNER = "user = ? AND character = ? AND session_id = ?"
 _DOCUMENT = f"service = ? AND {_OWNER}"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from duologue.errors import DataError
 from duologue.memory.index import MAX_WORDS, Index, SqliteIndex
 from duologue.memory.records import Scope
-from duologue.store import Database
-from duologue.store.postgres_words import LEXEMES_SCRIPT
+from duologue.store import LEXEMES_SCRIPT, Database
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,6 +1,6 @@
 """The tables of memory, version by version; a released script never changes."""
 
-from duologue.store.dialect import Migration, Script
+from duologue.store import Migration, Script
 
 _FIRST = Script(
     sqlite="""

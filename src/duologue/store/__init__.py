@@ -1,10 +1,12 @@
 """Rows that must last: databases that are checked, migrated, durable and safe to share, in a file or on a server."""
 
 from duologue.store.base import Cursor, Database, Dialect, Parameters, Row
-from duologue.store.dialect import Migration, Script, kept_elsewhere
+from duologue.store.dialect import Migration, Script, kept_elsewhere, scripts
 from duologue.store.opening import is_server, open_database
+from duologue.store.postgres_words import LEXEMES_SCRIPT
 
 __all__ = [
+    "LEXEMES_SCRIPT",
     "Cursor",
     "Database",
     "Dialect",
@@ -15,4 +17,5 @@ __all__ = [
     "is_server",
     "kept_elsewhere",
     "open_database",
+    "scripts",
 ]

@@ -8,10 +8,7 @@ from typing import Literal, get_args
 from duologue.chat.exchange import lists, open_webui, plain_text, sillytavern, text_generation_webui
 from duologue.chat.exchange.found import Account, ImportedChat, Names
 from duologue.chat.tree import SessionTree
-from duologue.data.formats.detect import detect_format
-from duologue.data.formats.values import object_of
-from duologue.data.found import Row, RowFault
-from duologue.data.strict_json import JsonFault, parse
+from duologue.data.formats import JsonFault, Row, RowFault, detect_format, object_of, parse_json
 from duologue.errors import DataError, GuardError
 from duologue.guard import ContentPolicy
 
@@ -114,7 +111,7 @@ def _read_text(path: Path) -> str:
 def _rows(text: str) -> list[Row]:
     """Return one JSON document as a row, a list of chats as its elements, or JSON lines."""
     try:
-        document = parse(text)
+        document = parse_json(text)
     except JsonFault as whole:
         lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         rows = [Row(number, _parsed(line)) for number, line in lines]
@@ -128,7 +125,7 @@ def _rows(text: str) -> list[Row]:
 
 def _parsed(line: str) -> object:
     try:
-        return parse(line)
+        return parse_json(line)
     except JsonFault as fault:
         return RowFault("", fault.located(line))
 

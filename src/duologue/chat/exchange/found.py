@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from duologue.chat.tree import NO_MESSAGE, SessionTree, TreeMessage
-from duologue.data.found import RowFault
+from duologue.data.formats import RowFault
 from duologue.errors import DataError
 from duologue.messages import Message, Role
 

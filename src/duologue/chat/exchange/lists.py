@@ -17,8 +17,9 @@ from duologue.chat.exchange.found import (
     without,
 )
 from duologue.chat.tree import SessionTree, TreeMessage
-from duologue.data.formats.values import (
+from duologue.data.formats import (
     JsonObject,
+    RowFault,
     flag_of,
     object_of,
     optional_text,
@@ -28,7 +29,6 @@ from duologue.data.formats.values import (
     role_of,
     shown,
 )
-from duologue.data.found import RowFault
 
 RISUAI, AGNAI = "risuai", "agnai"
 

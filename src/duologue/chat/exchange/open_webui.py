@@ -16,8 +16,9 @@ from duologue.chat.exchange.found import (
     without,
 )
 from duologue.chat.tree import SessionTree, TreeMessage
-from duologue.data.formats.values import (
+from duologue.data.formats import (
     JsonObject,
+    RowFault,
     json_type,
     object_of,
     optional_text,
@@ -27,7 +28,6 @@ from duologue.data.formats.values import (
     role_of,
     shown,
 )
-from duologue.data.found import RowFault
 
 KEY = "open-webui"
 _STORED = ("parentId", "childrenIds", "role", "content")

@@ -12,7 +12,7 @@ from duologue.chat.exchange.found import (
     versions_of,
 )
 from duologue.chat.tree import SessionTree
-from duologue.data.found import RowFault
+from duologue.data.formats import RowFault
 
 _NAMED = re.compile(r"([^\s:][^:\n]{0,39}):(?: (.*)|)")
 _INDENT = "    "

@@ -22,9 +22,18 @@ from duologue.chat.exchange.found import (
     without,
 )
 from duologue.chat.tree import SessionTree, TreeMessage
-from duologue.data.formats.detect import is_chat_header
-from duologue.data.formats.values import JsonObject, flag_of, json_type, object_of, optional_text, required, text_of
-from duologue.data.found import Row, RowFault
+from duologue.data.formats import (
+    JsonObject,
+    Row,
+    RowFault,
+    flag_of,
+    is_chat_header,
+    json_type,
+    object_of,
+    optional_text,
+    required,
+    text_of,
+)
 from duologue.messages import Role
 
 KEY = "sillytavern"

@@ -15,8 +15,7 @@ from duologue.chat.exchange.found import (
     without,
 )
 from duologue.chat.tree import SessionTree, TreeMessage
-from duologue.data.formats.values import JsonObject, json_type, object_of, required_list, text_of
-from duologue.data.found import RowFault
+from duologue.data.formats import JsonObject, RowFault, json_type, object_of, required_list, text_of
 from duologue.messages import Role
 
 KEY = "text-generation-webui"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from duologue.cli import talk
+from duologue.cli import places, talk
 from duologue.errors import ConfigError, DataError
 
 TOML = '[model]\nbase = "bundled:smollm2-135m"\n[data]\ntrain = ["x.json"]\n'
@@ -13,7 +13,7 @@ TOML = '[model]\nbase = "bundled:smollm2-135m"\n[data]\ntrain = ["x.json"]\n'
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (talk.DATABASE_VARIABLE, talk.SUPERMEMORY_VARIABLE):
+    for name in (places.DATABASE_VARIABLE, places.SUPERMEMORY_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "duologue.toml").write_text(TOML)
     return tmp_path
@@ -32,7 +32,7 @@ def test_one_message_prints_one_json_document_with_the_context(
 def test_the_database_of_the_environment_is_used_in_place_of_files(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(talk.DATABASE_VARIABLE, "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv(places.DATABASE_VARIABLE, "postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(DataError, match=r"postgresql://nobody@127\.0\.0\.1:1/none"):
         talk.chat(folder, engine="fake", message="Hello there.")
     assert not (folder / "chats.sqlite").exists()
@@ -44,6 +44,6 @@ def test_the_key_of_the_second_memory_comes_from_the_environment(
     overrides = ["memory.supermemory=true", 'memory.supermemory_url="http://127.0.0.1:1"']
     with pytest.raises(ConfigError, match="SUPERMEMORY_API_KEY"):
         talk.chat(folder, engine="fake", message="Hello.", overrides=overrides)
-    monkeypatch.setenv(talk.SUPERMEMORY_VARIABLE, "sm_test_key")
+    monkeypatch.setenv(places.SUPERMEMORY_VARIABLE, "sm_test_key")
     talk.chat(folder, engine="fake", message="Hello.", overrides=overrides)
     assert "You said: Hello." in capsys.readouterr().out

@@ -128,7 +128,7 @@ def with_vectors(database: Database, matrix: "np.ndarray", *, scope: Scope = SCO
             (matrix.shape[1],),
         )
         for row, vector in zip(rows, matrix, strict=True):
-            cursor.execute("INSERT INTO vectors VALUES (?, 7, 1, ?)", (row["id"], vector.astype("<f4").tobytes()))
+            cursor.execute("INSERT INTO vectors VALUES (?, 7, ?)", (row["id"], vector.astype("<f4").tobytes()))
 
 
 def unit(seed: int, count: int, dim: int = 384) -> "np.ndarray":

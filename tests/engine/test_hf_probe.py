@@ -18,7 +18,7 @@ def test_the_probe_measures_the_longest_and_a_typical_shape_of_the_data(tiny_mod
     lengths = [step.batch.length_tokens for step in found.micro_steps]
     assert longest in lengths
     assert min(lengths) < longest
-    assert all(step.seconds > 0 and step.batch.num_tokens == 2 * step.batch.length_tokens for step in found.micro_steps)
+    assert all(step.seconds > 0 and step.batch.num_tokens > step.batch.length_tokens for step in found.micro_steps)
     assert found.grad_norm > 0
     assert found.device == "cpu"
     assert found.peak_allocated_bytes == found.peak_device_bytes > 50 * 2**20
@@ -54,7 +54,9 @@ def test_the_schedule_is_what_the_run_then_does(tiny_model, tmp_path, pack_lengt
             assert all(batch.length_tokens <= batch.num_tokens <= 40 for batch in batches)
             continue
         assert len(batches) == job.gradient_accumulation_steps
-        assert max(batch.length_tokens for batch in batches) == max(item.num_tokens for item in examples_of_step)
+        assert sum(batch.num_tokens for batch in batches) == sum(item.num_tokens for item in examples_of_step)
+        longest = max(item.num_tokens for item in examples_of_step)
+        assert longest / 2 < max(batch.length_tokens for batch in batches) <= longest
     shares_a_row = [batch.length_tokens < batch.num_tokens for batches in found.schedule for batch in batches]
     assert any(shares_a_row) == (pack_length_tokens > 0 or job.micro_batch_size > 1)
 

@@ -47,12 +47,15 @@ def test_chat_streams_remembers_and_keeps_the_session(duologue, folder):
 def test_memories_are_listed_searched_moved_and_forgotten(duologue, folder, tmp_path):
     duologue("chat", folder, "--engine", "fake", "--message", "My cat is called Biscuit.")
     lines = duologue("memory", "list", folder, "--json").json["lines"]
-    [cat] = [line for line in lines if "Biscuit" in line["text"] and line["speaker"] == "user"]
+    [cat] = [
+        line for line in lines if "Biscuit" in line["text"] and line["kind"] == "turn" and line["speaker"] == "user"
+    ]
     found = duologue("memory", "search", folder, "what is the cat called", "--json").json["lines"]
     assert cat["id"] in [line["id"] for line in found]
     duologue("memory", "export", folder, tmp_path / "out.jsonl")
     ids = [line["id"] for line in lines]
-    assert duologue("memory", "forget", folder, *ids, "--json").json == {"num_forgotten": len(ids)}
+    receipt = duologue("memory", "forget", folder, *ids, "--json").json
+    assert receipt["num_forgotten"] == len(ids) and receipt["is_proved"]
     assert duologue("memory", "list", folder, "--json").json["lines"] == []
     assert b"Biscuit" not in (folder / "memory.sqlite").read_bytes()
     duologue("memory", "import", folder, tmp_path / "out.jsonl")
@@ -127,7 +130,7 @@ def test_the_terminal_chat_knows_its_commands(folder):
         "nothing was recalled",
         "unknown command /nonsense",
         "expected a number as /sessions shows it",
-        "/regenerate       another reply",
+        "the same as /swipe",
         "empty",
     ):
         assert expected in out, expected

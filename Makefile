@@ -35,8 +35,8 @@ check: $(READY) ## lint, format, types, import contracts, sizes
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/sizes.py
 
-# planner_page.py and planner_peers.py are parts of planner_accuracy.py.
-BENCHMARKS := $(sort $(filter-out benchmarks/planner_p%.py,$(wildcard benchmarks/*.py)))
+# planner_page.py and planner_peers.py are parts of planner_accuracy.py, memory_*.py of memory.py.
+BENCHMARKS := $(sort $(filter-out benchmarks/planner_p%.py benchmarks/memory_%.py,$(wildcard benchmarks/*.py)))
 bench: $(READY) ## every benchmark that needs no GPU; those in benchmarks/gpu/ are run one by one, on a GPU machine
 	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 	@$(if $(BENCHMARKS),,echo "benchmarks/ holds none that runs without a GPU")

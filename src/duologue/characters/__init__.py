@@ -3,11 +3,11 @@
 Cards are V1, V2 or V3, in JSON, PNG or CharX. `expand` replaces macros, `activate` finds the lore of a turn.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from duologue.characters.card import Asset, Character, DepthPrompt, parse_card
 from duologue.characters.shipped import LILA_FOLDER, lila_data_files
+from duologue.later import offered_later
 
 if TYPE_CHECKING:
     from duologue.characters.activation import Activation, FiredEntry, LoreTrace, activate
@@ -90,9 +90,4 @@ __all__ = [
     "write_card",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the room offers under this name)
-    for module, names in _LATER.items():
-        if name in names:
-            return getattr(import_module(f"duologue.characters.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = offered_later(__name__, _LATER)

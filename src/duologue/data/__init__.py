@@ -1,7 +1,6 @@
 """Conversations from files to tokenized examples, with an account of every row."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from duologue.data.account import (
     Account,
@@ -14,6 +13,7 @@ from duologue.data.account import (
     measure,
 )
 from duologue.data.found import DataFormat
+from duologue.later import offered_later
 
 if TYPE_CHECKING:
     from duologue.data.counts import counted_stats
@@ -131,9 +131,4 @@ __all__ = [
     "write_page",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the room offers under this name)
-    for module, names in _LATER.items():
-        if name in names:
-            return getattr(import_module(f"duologue.data.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = offered_later(__name__, _LATER)

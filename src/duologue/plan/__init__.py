@@ -1,8 +1,8 @@
 """Plans: whether a run fits, how long it takes and what it costs, before anything is loaded. Pure arithmetic."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from duologue.later import offered_later
 from duologue.plan.advise import Advice
 from duologue.plan.calibration import Calibration, CalibrationTarget, Learned, Measured
 from duologue.plan.calibration import load as load_calibration
@@ -117,9 +117,4 @@ __all__ = [
     "without_display",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the room offers under this name)
-    for module, names in _LATER.items():
-        if name in names:
-            return getattr(import_module(f"duologue.plan.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = offered_later(__name__, _LATER)

@@ -353,7 +353,7 @@ def _list(
     return {**shown, "pagination": {"currentPage": page, "totalItems": len(items), "totalPages": pages, "limit": limit}}
 
 
-def wait_until(is_so: Callable[[], bool], *, seconds: float = 5.0) -> bool:
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 60.0) -> bool:
     """Return whether something became so in time."""
     end = time.monotonic() + seconds
     while not is_so():

@@ -12,11 +12,11 @@ from fastapi import FastAPI
 
 from duologue.characters import LILA_FOLDER, load_character
 from duologue.chat import Bot, Sessions
-from duologue.config import Config, make_config
+from duologue.config import Config, Home, make_config
 from duologue.engine import Generator
 from duologue.engine.fake import FakeGenerator
 from duologue.memory import MemoryStore
-from duologue.serve import build_app
+from duologue.serve import Library, build_app
 
 CARD = LILA_FOLDER / "character.png"
 
@@ -93,7 +93,9 @@ def make_bot(folder: Path, *, generator: Generator | None = None, config: Config
 def running(
     bot: Bot, *, config: Config | None = None, api_key: str = "", card: Path | None = CARD
 ) -> Iterator[Running]:
-    app = build_app(bot, config=config or make_test_config(), api_key=api_key, card=CARD)
+    config = config or make_test_config()
+    home = Home(server=config.server, guard=config.guard, age=config.age)
+    app = build_app(Library.of(bot, home=home, folder=CARD.parent, card=card), home=home, api_key=api_key)
     server = _Server(app)
     thread = threading.Thread(target=server.run)
     thread.start()

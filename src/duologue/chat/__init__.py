@@ -2,7 +2,7 @@
 
 from duologue.chat.bot import Bot
 from duologue.chat.buffer import Buffer, Placed, Scene, fit_buffer
-from duologue.chat.cast import Cast, Member
+from duologue.chat.cast import Cast, Member, slug
 from duologue.chat.chain import Chain
 from duologue.chat.context import Context, ContextBlock, LeftOut
 from duologue.chat.counting import TokenCounter
@@ -32,4 +32,5 @@ __all__ = [
     "load_folder_character",
     "memory_scope",
     "open_bot",
+    "slug",
 ]

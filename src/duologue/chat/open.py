@@ -10,7 +10,7 @@ from duologue.chat.bot import Bot
 from duologue.chat.cast import Cast, Member, slug
 from duologue.chat.sessions import Sessions
 from duologue.config import Config
-from duologue.engine import Adapter, BaseModel, EngineName, open_generator
+from duologue.engine import Adapter, BaseModel, EngineName, Shelf, open_generator
 from duologue.engine.embed import open_embedder
 from duologue.errors import ConfigError
 from duologue.guard import ContentPolicy
@@ -26,6 +26,7 @@ def open_bot(
     api_key: str = "",
     database_url: str = "",
     supermemory_key: str = "",
+    shelf: Shelf | None = None,
 ) -> Bot:
     """Open cards, lorebooks, sessions, memory and model of a character's folder.
 
@@ -37,6 +38,7 @@ def open_bot(
         api_key: For the `remote` engine.
         database_url: Address of a PostgreSQL database for chats and memories; empty for files in the folder.
         supermemory_key: Key of the second memory, where `memory.supermemory` asks for it.
+        shelf: Where the model is shared with other bots and loaded once it is needed; None loads one of its own now.
 
     Raises:
         DuologueError: One of the parts cannot be opened; what was opened before is closed again.
@@ -64,7 +66,8 @@ def open_bot(
                 hosted.start()
                 opened.callback(hosted.close)
         base = adapter.base if adapter is not None else _base(config)
-        generator = open_generator(engine, base, adapter=adapter, api_key=api_key)
+        lend = open_generator if shelf is None else shelf.lend
+        generator = lend(engine, base, adapter=adapter, api_key=api_key)
         opened.callback(generator.close)
         bot = Bot(
             generator,

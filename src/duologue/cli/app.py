@@ -22,7 +22,7 @@ _COMMANDS = {
     "train": ("train", "train"),
     "eval": ("evaluate", "evaluate"),
     "chat": ("talk", "chat"),
-    "serve": ("talk", "serve"),
+    "serve": ("serve", "serve"),
     "chats": ("chats", ""),
     "memory": ("memory", ""),
     "card": ("card", ""),

@@ -12,7 +12,7 @@ from duologue.chat import load_folder_character
 from duologue.cli.output import JsonFlag, Output
 from duologue.cli.progress import show_progress
 from duologue.cli.show import show_account
-from duologue.config import Config, load_config, make_config
+from duologue.config import CONFIG_NAME, Config, load_config, make_config
 from duologue.data import Account, Fault, FileAccount, check_files, find_unknown_speakers, load_settings
 from duologue.engine import BaseModel, TextTokenizer, open_trainer
 from duologue.errors import ConfigError, DataError, DuologueError, EngineError
@@ -31,7 +31,6 @@ BaseOption = Annotated[
     str, typer.Option(help="Model whose tokens are counted; by default the one of the files' folder, or the bundled.")
 ]
 
-_CONFIG_NAME = "duologue.toml"
 _DEFAULT_BASE = "bundled:smollm2-135m"
 _NAME = "Character"
 _SHOWN_FAULTS = 50
@@ -113,7 +112,7 @@ def config_for(
     folders = {_character_folder(file) for file in files}
     folder = folders.pop() if len(folders) == 1 else None
     if folder is not None:
-        config = load_config(folder / _CONFIG_NAME)
+        config = load_config(folder / CONFIG_NAME)
     else:
         tree = {"model": {"base": _DEFAULT_BASE}, "data": {"train": ["*"]}}
         config = make_config(tree, where="data check")
@@ -128,7 +127,7 @@ def character_for(config: Config, folder: Path) -> Character:
     Raises:
         ConfigError: The card is missing or broken.
     """
-    if (folder / _CONFIG_NAME).is_file():
+    if (folder / CONFIG_NAME).is_file():
         return load_folder_character(folder, config)
     return Character(_NAME)
 
@@ -164,7 +163,7 @@ def open_tokenizer(base: str, out: Output) -> TextTokenizer | None:
 def _character_folder(file: Path) -> Path | None:
     """Return the character's folder a file lies in, directly or in its data/."""
     here = file.resolve().parent
-    return next((folder for folder in (here, here.parent) if (folder / _CONFIG_NAME).is_file()), None)
+    return next((folder for folder in (here, here.parent) if (folder / CONFIG_NAME).is_file()), None)
 
 
 def _show_faults(out: Output, account: Account) -> None:

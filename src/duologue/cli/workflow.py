@@ -16,7 +16,7 @@ from duologue.cli.output import Output
 from duologue.cli.progress import show_progress
 from duologue.cli.show import show_account
 from duologue.cli.show_plan import show_plan
-from duologue.config import Config, load_config
+from duologue.config import CONFIG_NAME, Config, load_config
 from duologue.data import Account, DataStats, ExampleSets, prepare_examples, resolve_files
 from duologue.engine import (
     Adapter,
@@ -44,8 +44,6 @@ from duologue.train import (
     run,
     training_lock,
 )
-
-CONFIG_NAME = "duologue.toml"
 
 
 @dataclass(frozen=True, slots=True)

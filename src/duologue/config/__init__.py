@@ -1,16 +1,33 @@
 """duologue.toml to a frozen `Config`; recipes and presets; the JSON schema."""
 
-from duologue.config.load import RECIPES, load_config, load_recipe, make_config, recipe_text, write_config
+from duologue.config.load import (
+    CONFIG_NAME,
+    HOME_NAME,
+    RECIPES,
+    load_config,
+    load_home,
+    load_recipe,
+    make_config,
+    recipe_text,
+    write_config,
+)
 from duologue.config.preset import PRESET_KEYS, preset_about, preset_names
 from duologue.config.reference import json_schema, reference_markdown
-from duologue.config.schema import Config
+from duologue.config.schema import AgeSection, Config, GuardSection, Home, ServerSection
 
 __all__ = [
+    "CONFIG_NAME",
+    "HOME_NAME",
     "PRESET_KEYS",
     "RECIPES",
+    "AgeSection",
     "Config",
+    "GuardSection",
+    "Home",
+    "ServerSection",
     "json_schema",
     "load_config",
+    "load_home",
     "load_recipe",
     "make_config",
     "preset_about",

@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from duologue.config.preset import PRESET_KEYS, read_preset
-from duologue.config.schema import Config, Section
+from duologue.config.schema import Config, Home, Section
 from duologue.errors import ConfigError
 
+CONFIG_NAME = "duologue.toml"
+HOME_NAME = "home.toml"
 RECIPES = ("quickstart", "original", "optimized", "best-24gb", "best-16gb", "best-12gb", "best-8gb")
 
 
@@ -79,12 +81,37 @@ def make_config(tree: Mapping[str, Any], *, overrides: Iterable[str] = (), where
         faults += _fault_texts(error.errors(), preset=preset)
     faults += preset_faults
     if faults:
-        listed = "\n".join(f"  {fault}" for fault in faults)
-        noun = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise ConfigError(
-            f"{noun}:\n{listed}", where=where, action="docs/reference/config.md lists every key with its unit."
-        )
+        raise _faulty(faults, where=where)
     return config
+
+
+def load_home(folder: Path, *, overrides: Iterable[str] = ()) -> Home:
+    """Return what holds for a server of all characters in a folder.
+
+    Args:
+        folder: A character's folder, whose duologue.toml says it, or one that holds characters' folders and perhaps a
+            home.toml.
+        overrides: Lines of `--set`.
+
+    Raises:
+        ConfigError: A file has faults; all faults are named at once.
+    """
+    if (folder / CONFIG_NAME).is_file():
+        config = load_config(folder / CONFIG_NAME, overrides=overrides)
+        return Home(server=config.server, guard=config.guard, age=config.age)
+    path = folder / HOME_NAME
+    try:
+        tree = _parse(path.read_text(encoding="utf-8"), where=str(path)) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the file cannot be read ({error})", where=str(path)) from error
+    faults = [fault for line in overrides if (fault := _apply(tree, line))]
+    try:
+        home = Home.model_validate(tree)
+    except ValidationError as error:
+        faults += _fault_texts(error.errors(), preset={}, model=Home)
+    if faults:
+        raise _faulty(faults, where=str(path))
+    return home
 
 
 def write_config(config: Config, path: Path) -> None:
@@ -92,6 +119,13 @@ def write_config(config: Config, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def _faulty(faults: Sequence[str], *, where: str) -> ConfigError:
+    listed = "\n".join(f"  {fault}" for fault in faults)
+    noun = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    action = "docs/reference/config.md lists every key with its unit."
+    return ConfigError(f"{noun}:\n{listed}", where=where, action=action)
 
 
 def _parse(text: str, *, where: str) -> dict[str, Any]:
@@ -130,11 +164,13 @@ def _put_preset_below(tree: dict[str, Any], folder: Path) -> tuple[dict[str, str
     return {f"generation.{key}": found for key in filled}, faults
 
 
-def _fault_texts(details: Iterable[ErrorDetails], *, preset: Mapping[str, str]) -> list[str]:
+def _fault_texts(
+    details: Iterable[ErrorDetails], *, preset: Mapping[str, str], model: type[Section] = Config
+) -> list[str]:
     """Return one line per key; a key of several types (`"auto"` or a number) fails once per type."""
     texts: dict[str, str] = {}
     for detail in details:
-        path, fault = _fault(detail)
+        path, fault = _fault(detail, model)
         texts[path] = f"{texts[path]} or {fault.partition('; ')[2]}" if path in texts else fault
     origins = {
         path: next((name for key, name in preset.items() if (path + ".").startswith(key + ".")), "") for path in texts
@@ -145,12 +181,12 @@ def _fault_texts(details: Iterable[ErrorDetails], *, preset: Mapping[str, str]) 
     ]
 
 
-def _fault(detail: ErrorDetails) -> tuple[str, str]:
+def _fault(detail: ErrorDetails, model: type[Section]) -> tuple[str, str]:
     """Return the key and what is wrong with it."""
     location = [str(part) for part in detail["loc"] if not str(part).startswith(("literal[", "constrained-", "tuple["))]
     path = ".".join(location)
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1)
+        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1], model), n=1)
         hint = f"; did you mean '{'.'.join([*location[:-1], near[0]])}'?" if near else ""
         return path, f"unknown key{hint}"
     if detail["type"] == "missing":
@@ -161,8 +197,7 @@ def _fault(detail: ErrorDetails) -> tuple[str, str]:
     return path, f"found {shown}; {message}"
 
 
-def _known_keys(parents: list[str]) -> list[str]:
-    model: type[Section] = Config
+def _known_keys(parents: list[str], model: type[Section]) -> list[str]:
     for part in parents:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         candidates = [annotation, *get_args(annotation)]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from duologue.config import schema as schema_module
-from duologue.config.schema import Config, Section
+from duologue.config.schema import Config, Home, Section
 
 
 def json_schema() -> dict[str, Any]:
@@ -32,7 +32,8 @@ def reference_markdown() -> str:
         "",
         "Every key with its default and meaning. This page is made from the code (`make docs`); do not edit it.",
         "Sections come in this order; only `model.base` and `data.train` are required. Override one value for one",
-        "command with `--set section.key=value`.",
+        "command with `--set section.key=value`. A folder that holds several characters' folders may have a",
+        f"`home.toml` with the sections {', '.join(f'`[{name}]`' for name in Home.model_fields)} for all of them.",
     ]
     for name, field in Config.model_fields.items():
         section = field.annotation

@@ -30,6 +30,7 @@ from duologue.engine.neutral import count_neutralised, neutralise
 from duologue.engine.open import ENGINES, EngineName, join_training, open_generator, open_trainer, probe_training
 from duologue.engine.packing import pack
 from duologue.engine.probed import MicroBatch, MicroStep, Probe
+from duologue.engine.shelf import Shelf
 
 __all__ = [
     "ENGINES",
@@ -55,6 +56,7 @@ __all__ = [
     "Quantization",
     "SampleRequest",
     "Sampling",
+    "Shelf",
     "TemplateTraits",
     "TextTokenizer",
     "Tokenizer",

@@ -7,12 +7,13 @@ The rules are a fence, not a judge: they read words, not meaning, and refuse rat
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from duologue.errors import GuardError
 from duologue.guard.fold import quick_views, views
 
 Rating = Literal["general", "mature", "adult"]
+RATINGS: tuple[Rating, ...] = get_args(Rating)  # the strictest first
 REASON = "content_policy"
 
 

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from duologue.errors import GuardError
 from duologue.guard import RateLimiter
-from duologue.serve.protocol import ApiError, as_api_error
+from duologue.serve.refusal import ApiError, as_api_error
+from duologue.serve.visitor import Visitor, address_of, set_visitor
 
 COOKIE = "duologue_key"
 _COOKIE_SECONDS = 30 * 24 * 3600
@@ -36,21 +37,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def client_of(scope: Scope) -> str:
-    """Return the name under which a request is counted: the key when one was checked, else the peer's address.
-
-    Forwarding headers are not read: a client writes them itself. An IPv6 client counts with its /64 network.
-    """
-    if scope.get("duologue_has_key"):
-        return "key"
-    host = (scope.get("client") or ("unknown", 0))[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
 class Access:
@@ -79,6 +65,7 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        set_visitor(scope, Visitor())
         refusal = await self._keyed(scope, receive) if self._api_key else _local(scope)
         if refusal is None:
             await self._app(scope, receive, send)
@@ -93,11 +80,11 @@ class Access:
             if path in _OPEN_PATHS:
                 return None
             if self._has_cookie(headers):
-                scope["duologue_has_key"] = True
+                set_visitor(scope, Visitor(way="shared_key"))
                 return None if _is_same_origin(scope, headers) else _forbidden("the request comes from another site")
             given = headers.get("authorization", "").removeprefix("Bearer ").strip()
             if given and self._is_key(given, scope):
-                scope["duologue_has_key"] = True
+                set_visitor(scope, Visitor(way="shared_key"))
                 return None
         except GuardError as error:
             return _refusal(as_api_error(error))
@@ -121,7 +108,7 @@ class Access:
     def _is_key(self, given: str, scope: Scope) -> bool:
         if hmac.compare_digest(given.encode(), self._api_key.encode()):
             return True
-        self._attempts.take(client_of(scope))  # guessing is slow: wrong keys are counted
+        self._attempts.take(address_of(scope))  # guessing is slow: wrong keys are counted
         return False
 
     def _has_cookie(self, headers: Headers) -> bool:

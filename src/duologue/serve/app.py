@@ -7,23 +7,23 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from duologue.chat import Bot
-from duologue.config import Config
+from duologue.config import Home
 from duologue.errors import DuologueError
-from duologue.guard import RateLimiter, Rating
+from duologue.guard import Limits, Rating
 from duologue.serve.access import Access
+from duologue.serve.age import AgeGate
 from duologue.serve.api import make_routes
+from duologue.serve.core import Core
 from duologue.serve.ending import EndsWithServer
 from duologue.serve.generation import Generations
-from duologue.serve.limits import BodyLimit, KnownPaths, RequestLimit, SafeHeaders
-from duologue.serve.pictures import Pictures, make_pictures
-from duologue.serve.protocol import ApiError, as_api_error
+from duologue.serve.library import Library
+from duologue.serve.limits import BodyLimit, KnownPaths, SafeHeaders
+from duologue.serve.refusal import ApiError, as_api_error
 
 log = logging.getLogger("duologue.serve")
 _CLOSE_SECONDS = 2.0
@@ -51,46 +51,40 @@ class ServeFacts:
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def build_app(bot: Bot, *, config: Config, api_key: str = "", card: Path | None = None) -> FastAPI:
-    """Return the ASGI app for one character: OpenAI-compatible API, web page, and guards around both.
+def build_app(library: Library, *, home: Home, api_key: str = "") -> FastAPI:
+    """Return the ASGI app for a home of characters: OpenAI-compatible API, web page, and guards around both.
 
     Args:
-        bot: Who answers; its owner closes it after the server has ended.
-        config: Limits and names.
+        library: The characters; its owner closes it after the server has ended.
+        home: Limits, rating and addresses.
         api_key: Needed for API and page; empty lets visitors from this machine in without one.
-        card: The card file; a PNG gives the page its picture.
-
-    Raises:
-        ConfigError: The card's picture cannot be used.
     """
     os.environ.update(_GRADIO_SETTINGS)  # read when Gradio is imported
-    from duologue.serve.page import Page
+    from duologue.serve.page import make_page_routes, mount_page
 
-    generations = Generations(config.server.max_waiting)
-    limiter = RateLimiter(config.guard.requests_per_minute, config.guard.burst)
-    pictures = make_pictures(card) if card else None
+    generations = Generations(home.server.max_waiting)
+    core = Core(home, library, generations, Limits(home.guard), AgeGate())
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         generations.close(timeout_seconds=_CLOSE_SECONDS)
 
-    app = FastAPI(title=bot.name, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    facts = app.state.facts = ServeFacts(generations, bool(api_key), config.guard.rating)
+    entries = library.entries()
+    title = entries[0].name if len(entries) == 1 else "duologue"
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    facts = app.state.facts = ServeFacts(generations, bool(api_key), home.guard.rating)
     _answer_errors(app)
-    app.include_router(make_routes(bot, generations=generations))
-    if pictures:
-        _show_pictures(app, pictures)
+    app.include_router(make_routes(core))
+    app.include_router(make_page_routes(core))
 
-    async def mount_page() -> None:
-        has_pictures = pictures is not None
-        Page(bot, config=config, generations=generations, limiter=limiter, has_pictures=has_pictures).mount(app)
+    async def mount() -> None:
+        mount_page(app, title=title)
 
-    _run(mount_page())
+    _run(mount())
     # The last one added is the outermost.
     app.add_middleware(EndsWithServer, ending=facts.ending)
-    app.add_middleware(RequestLimit, limiter=limiter)
-    app.add_middleware(Access, api_key=api_key, title=bot.name)
+    app.add_middleware(Access, api_key=api_key, title=title)
     app.add_middleware(BodyLimit)
     app.add_middleware(KnownPaths)
     app.add_middleware(SafeHeaders)
@@ -101,16 +95,6 @@ def _run(work: Coroutine[None, None, None]) -> None:
     """Run to the end inside an event loop: outside one, Gradio makes several and never closes them."""
     with ThreadPoolExecutor(1) as pool:  # a thread of its own, because the caller may run in a loop
         pool.submit(asyncio.run, work).result()
-
-
-def _show_pictures(app: FastAPI, pictures: Pictures) -> None:
-    @app.get("/avatar.webp")
-    def avatar() -> Response:
-        return Response(pictures.avatar, media_type="image/webp", headers={"Cache-Control": "max-age=3600"})
-
-    @app.get("/portrait.webp")
-    def portrait() -> Response:
-        return Response(pictures.portrait, media_type="image/webp", headers={"Cache-Control": "max-age=3600"})
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -12,17 +12,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from duologue.errors import GuardError
-from duologue.guard import RateLimiter
-from duologue.serve.access import client_of
-from duologue.serve.protocol import ApiError, as_api_error
+from duologue.serve.refusal import ApiError
 
 MAX_BODY_BYTES = 2**20
 BODY_SECONDS = 20.0
-_LIMITED_PATHS = frozenset({"/v1/chat/completions"})
 # What the page needs of Gradio. The rest (uploads, proxies, file access, its own API) stays shut.
-_PATHS = frozenset({"/", "/health", "/login", "/avatar.webp", "/portrait.webp", "/theme.css", "/favicon.ico"})
-_PATHS_BELOW = ("/v1/", "/assets/", "/static/", "/gradio_api/queue/", "/gradio_api/heartbeat/")
+_PATHS = frozenset({"/", "/health", "/login", "/theme.css", "/favicon.ico"})
+_PATHS_BELOW = ("/v1/", "/page/", "/assets/", "/static/", "/gradio_api/heartbeat/")
 _INLINE_SCRIPT = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
 
 
@@ -91,40 +87,6 @@ class BodyLimit:
                 return None
             if not message.get("more_body"):  # the last part, or a disconnect
                 return b"".join(parts)
-
-
-class RequestLimit:
-    """Counts requests for replies per client: too many is 429 with `Retry-After`; an answer says how many are left.
-
-    Args:
-        app: The app behind it.
-        limiter: Counts the requests; the page takes from the same one.
-    """
-
-    def __init__(self, app: ASGIApp, *, limiter: RateLimiter) -> None:
-        """Keep the limiter."""
-        self._app = app
-        self._limiter = limiter
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count one request."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in _LIMITED_PATHS:
-            await self._app(scope, receive, send)
-            return
-        try:
-            allowance = self._limiter.take(client_of(scope))
-        except GuardError as error:
-            await _answer(as_api_error(error), scope, receive, send)
-            return
-
-        async def send_with_allowance(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["x-ratelimit-limit-requests"] = str(allowance.limit)
-                headers["x-ratelimit-remaining-requests"] = str(allowance.remaining)
-            await send(message)
-
-        await self._app(scope, receive, send_with_allowance)
 
 
 class SafeHeaders:

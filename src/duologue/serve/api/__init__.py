@@ -1,0 +1,5 @@
+"""The OpenAI-compatible API."""
+
+from duologue.serve.api.routes import make_routes
+
+__all__ = ["make_routes"]

@@ -1,0 +1,70 @@
+"""How the server says no: one body for API and page, with the status and code that clients know."""
+
+import math
+from typing import Any
+
+from duologue.errors import DataError, DuologueError, GuardError
+
+_BAD_REQUEST = "invalid_request_error"
+_GUARD_STATUS = {
+    "rate_limit_exceeded": 429,
+    "busy": 503,
+    "reply_running": 409,
+    "not_found": 404,
+    "forbidden": 403,
+    "age_required": 403,
+    "broken": 409,
+}
+_GUARD_CODE = {"too_long_for_context": "context_length_exceeded", "content_policy": "content_policy_violation"}
+_TYPES = {429: "rate_limit_error", 503: "unavailable_error", 500: "server_error"}
+
+
+class ApiError(Exception):
+    """A refusal as the client sees it.
+
+    Args:
+        status: HTTP status.
+        message: What was wrong and what would be right.
+        code: Stable machine-readable code, or an empty string.
+        param: The field of the request it is about, or an empty string.
+        retry_after_seconds: When to try again; 0 when waiting does not help.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, code: str = "", param: str = "", retry_after_seconds: float = 0.0
+    ) -> None:
+        """Keep the parts."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body."""
+        kind = _TYPES.get(self.status, _BAD_REQUEST)
+        return {
+            "error": {"message": self.message, "type": kind, "param": self.param or None, "code": self.code or None}
+        }
+
+    def headers(self) -> dict[str, str]:
+        """Return `Retry-After` in whole seconds, when waiting helps."""
+        if not self.retry_after_seconds:
+            return {}
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after_seconds)))}
+
+
+def as_api_error(error: DuologueError) -> ApiError:
+    """Return the refusal for a house error: guard and data errors are the client's, the rest is the server's."""
+    if isinstance(error, GuardError):
+        return ApiError(
+            _GUARD_STATUS.get(error.reason, 400),
+            error.sentence(),
+            code=_GUARD_CODE.get(error.reason, error.reason),
+            param="" if error.reason in _GUARD_STATUS else "messages",
+            retry_after_seconds=error.retry_after_seconds,
+        )
+    if isinstance(error, DataError):
+        return ApiError(400, error.sentence(), param="messages")
+    return ApiError(500, error.sentence(), code=error.kind)

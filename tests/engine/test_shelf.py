@@ -1,0 +1,127 @@
+"""Shared models: loaded when needed, put away when room is needed, never under somebody's hands."""
+
+import threading
+import time
+
+import pytest
+
+from duologue.engine import BaseModel, Sampling, Shelf
+from duologue.engine.fake import FakeGenerator
+from duologue.errors import EngineError
+from duologue.messages import Message
+
+ONE, TWO = BaseModel("one"), BaseModel("two")
+QUESTION = [Message("user", "Hello there")]
+ANSWER = "You said: Hello there Tell me more about that."
+
+
+class Opened:
+    """Counts what is loaded."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.most = 0
+        self.now = 0
+
+    def __call__(self, engine, base, *, adapter, api_key):
+        self.names.append(base.name)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        opened = self
+
+        class Counted(FakeGenerator):
+            def close(self) -> None:
+                opened.now -= 1
+
+        return Counted()
+
+
+def ask(generator) -> str:
+    ids = generator.tokenizer.render(QUESTION, add_generation_prompt=True)
+    return "".join(piece.text for piece in generator.stream(ids, Sampling(), cancel=threading.Event()))
+
+
+def test_a_model_is_loaded_when_the_first_word_is_needed_and_once_for_all():
+    opened = Opened()
+    shelf = Shelf(open_model=opened)
+    first, second = shelf.lend("fake", ONE), shelf.lend("fake", ONE)
+
+    assert opened.names == []
+    assert ask(first) == ask(second) == ANSWER
+    assert opened.names == ["one"]
+    assert shelf.is_loaded("fake", ONE)
+
+
+def test_a_second_model_takes_the_place_of_the_first():
+    opened = Opened()
+    shelf = Shelf(open_model=opened)
+    one, two = shelf.lend("fake", ONE), shelf.lend("fake", TWO)
+
+    ask(one)
+    ask(two)
+
+    assert shelf.names() == ("two",)
+    assert ask(one) == ANSWER
+    assert opened.names == ["one", "two", "one"]
+    assert opened.most == 1
+
+
+def test_a_model_that_replies_is_not_put_away():
+    opened = Opened()
+    shelf = Shelf(open_model=opened)
+    one, two = shelf.lend("fake", ONE), shelf.lend("fake", TWO)
+    ids = one.tokenizer.render(QUESTION, add_generation_prompt=True)
+    pieces = one.stream(ids, Sampling(), cancel=threading.Event())
+    next(pieces)
+    other = threading.Thread(target=ask, args=(two,))
+    other.start()
+
+    time.sleep(1.5)  # longer than a model rests
+
+    assert opened.names == ["one"]
+    assert list(pieces)
+    other.join(20)
+    assert opened.names == ["one", "two"]
+
+
+def test_two_characters_talking_at_once_do_not_take_each_others_model_in_the_middle_of_a_turn():
+    opened = Opened()
+    shelf = Shelf(open_model=opened)
+    lent = [shelf.lend("fake", ONE), shelf.lend("fake", TWO)]
+
+    def turn(generator) -> None:
+        for _ in range(20):
+            generator.tokenizer.encode("a word")
+            time.sleep(0.01)
+        ask(generator)
+
+    threads = [threading.Thread(target=turn, args=(each,)) for each in lent]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(opened.names) == 2
+
+
+def test_a_model_that_cannot_be_loaded_says_so_each_time_and_holds_nothing_up():
+    def broken(engine, base, *, adapter, api_key):
+        raise EngineError("there is no such model")
+
+    shelf = Shelf(open_model=broken)
+
+    for _ in range(2):
+        with pytest.raises(EngineError, match="no such model"):
+            ask(shelf.lend("fake", ONE))
+
+
+def test_closing_frees_every_model():
+    opened = Opened()
+    shelf = Shelf(2, open_model=opened)
+    ask(shelf.lend("fake", ONE))
+    ask(shelf.lend("fake", TWO))
+
+    shelf.close()
+
+    assert opened.now == 0
+    assert shelf.names() == ()

@@ -1,31 +1,23 @@
 """Engines: what trains and what generates, behind small Protocols. Model libraries stay in `engine.hf`."""
 
-from duologue.engine.base import (
+from duologue.engine.base import Generator, Piece, Sampling, TemplateTraits, TextTokenizer, Tokenizer, Trainer
+from duologue.engine.facts import Gpu, Hardware, ModelFacts
+from duologue.engine.hardware import detect_hardware
+from duologue.engine.job import (
     NOT_TRAINED,
     Adapter,
     BaseModel,
     Event,
     Example,
     FitResult,
-    Generator,
-    Gpu,
-    Hardware,
     LoraSettings,
-    ModelFacts,
     OnEvent,
-    Piece,
     Place,
     Precision,
     Quantization,
     SampleRequest,
-    Sampling,
-    TemplateTraits,
-    TextTokenizer,
-    Tokenizer,
-    Trainer,
     TrainingJob,
 )
-from duologue.engine.hardware import detect_hardware
 from duologue.engine.neutral import count_neutralised, neutralise
 from duologue.engine.open import ENGINES, EngineName, join_training, open_generator, open_trainer, probe_training
 from duologue.engine.packing import pack

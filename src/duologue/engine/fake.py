@@ -14,21 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from duologue.engine.base import (
-    NOT_TRAINED,
-    Adapter,
-    BaseModel,
-    Event,
-    Example,
-    FitResult,
-    ModelFacts,
-    OnEvent,
-    Piece,
-    Sampling,
-    TemplateTraits,
-    TrainingJob,
-)
+from duologue.engine.base import Piece, Sampling, TemplateTraits
 from duologue.engine.chat_text import require_reply
+from duologue.engine.facts import ModelFacts
+from duologue.engine.job import NOT_TRAINED, Adapter, BaseModel, Event, Example, FitResult, OnEvent, TrainingJob
 from duologue.engine.neutral import neutralise
 from duologue.errors import EngineError, InterruptedRun
 from duologue.messages import FinishReason, Message

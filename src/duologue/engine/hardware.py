@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pynvml
 
-from duologue.engine.base import Gpu, Hardware
+from duologue.engine.facts import Gpu, Hardware
 
 
 def detect_hardware(folder: Path, *, measure_cpu: bool) -> Hardware:

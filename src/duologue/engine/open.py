@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from duologue.engine.base import Adapter, BaseModel, Example, Generator, Place, Trainer, TrainingJob
+from duologue.engine.base import Generator, Trainer
+from duologue.engine.job import Adapter, BaseModel, Example, Place, TrainingJob
 from duologue.engine.probed import Probe
 from duologue.engine.threads import wait_without_spinning
 from duologue.errors import ConfigError

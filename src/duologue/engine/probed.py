@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from duologue.engine.base import TrainingJob
+from duologue.engine.job import TrainingJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from duologue.engine.base import Adapter, BaseModel, Example, Generator, Piece, Sampling, Tokenizer
+from duologue.engine.base import Generator, Piece, Sampling, Tokenizer
+from duologue.engine.job import Adapter, BaseModel, Example
 from duologue.engine.open import EngineName, open_generator
 from duologue.errors import EngineError
 from duologue.messages import Message

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from duologue.engine.active import PENALTIES, active_settings
-from duologue.engine.base import NOT_TRAINED, Adapter, BaseModel, Example, Piece, Sampling
+from duologue.engine.base import Piece, Sampling
 from duologue.engine.bundled import PREFIX, bundled_file
 from duologue.engine.gguf.metadata import read_metadata
 from duologue.engine.gguf.server import LlamaServer
 from duologue.engine.gguf.tokenizer import GgufTokenizer
+from duologue.engine.job import NOT_TRAINED, Adapter, BaseModel, Example
 from duologue.errors import ConfigError, EngineError
 
 DEFAULT_CONTEXT_TOKENS = 8192  # an 8B model keeps 1 GiB of keys and values for it; its full 128k would need 16 GiB

@@ -6,12 +6,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 
-from duologue.engine.base import LoraSettings, TrainingJob
 from duologue.engine.hf.attention import use_documents
 from duologue.engine.hf.compiling import compile_blocks, compile_fault
 from duologue.engine.hf.fused import fuse
 from duologue.engine.hf.init import start_loftq, start_pissa
 from duologue.engine.hf.load import DTYPES, HfModel, quiet
+from duologue.engine.job import LoraSettings, TrainingJob
 from duologue.errors import EngineError
 
 _LINEAR_NAMES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

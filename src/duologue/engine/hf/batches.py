@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from duologue.engine.base import NOT_TRAINED, Example
+from duologue.engine.job import NOT_TRAINED, Example
 from duologue.engine.packing import pack
 
 _GROUP_BATCHES = 8  # batches sorted by length together: little padding, still a shuffled order

@@ -17,9 +17,9 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from duologue.engine.base import Place
 from duologue.engine.hf.fast_path import usable_cores
 from duologue.engine.hf.load import HfModel
+from duologue.engine.job import Place
 from duologue.errors import EngineError, InterruptedRun
 
 T = TypeVar("T")

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from peft import get_peft_model_state_dict
 
-from duologue.engine.base import Event, Example, OnEvent
 from duologue.engine.hf.passes import Passes
 from duologue.engine.hf.randomness import random_state, restore_random
 from duologue.engine.hf.sampled import Decoder, SampledReply, draw_replies
 from duologue.engine.hf.stopping import Stopping
+from duologue.engine.job import Event, Example, OnEvent
 
 Values = dict[str, float | int | str]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from duologue.engine.base import TrainingJob
 from duologue.engine.hf.attention import takes_documents
 from duologue.engine.hf.compiling import COST, compile_fault
 from duologue.engine.hf.fused import num_fused
 from duologue.engine.hf.load import HfModel
 from duologue.engine.hf.loss import find_head
 from duologue.engine.hf.optimizer import effective_optimizer, effective_weight_decay
+from duologue.engine.job import TrainingJob
 
 _ALLOCATOR = "expandable_segments:True"
 

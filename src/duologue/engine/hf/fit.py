@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-from duologue.engine.base import Event, Example, FitResult, OnEvent, TrainingJob
 from duologue.engine.hf import fast_path
 from duologue.engine.hf.attention import takes_documents
 from duologue.engine.hf.batches import BatchOrder
@@ -34,6 +33,7 @@ from duologue.engine.hf.randomness import random_state, restore_random
 from duologue.engine.hf.reload import save_and_compare
 from duologue.engine.hf.sampled import Decoder
 from duologue.engine.hf.tally import Tally
+from duologue.engine.job import Event, Example, FitResult, OnEvent, TrainingJob
 from duologue.errors import EngineError, InterruptedRun
 
 _GAP_TOKENS = 32  # of an example, to see whether packed examples stay apart

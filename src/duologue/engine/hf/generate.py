@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformers import DynamicCache
 
-from duologue.engine.base import Adapter, BaseModel, Example, Piece, Sampling
+from duologue.engine.base import Piece, Sampling
 from duologue.engine.hf.batches import collate
 from duologue.engine.hf.breakers import Breakers, find_breakers
 from duologue.engine.hf.draw import Draw
@@ -17,6 +17,7 @@ from duologue.engine.hf.load import HfModel, device, load_model, load_tokenizer
 from duologue.engine.hf.loss import summed_loss
 from duologue.engine.hf.merge import attach
 from duologue.engine.hf.tokenizer import HfTokenizer
+from duologue.engine.job import Adapter, BaseModel, Example
 from duologue.engine.stop_text import StopText
 from duologue.errors import EngineError
 from duologue.messages import FinishReason

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from duologue.engine.base import Example, TrainingJob
 from duologue.engine.hf.load import HfModel
+from duologue.engine.job import Example, TrainingJob
 
 _FREE = ("run_folder", "save_every_steps", "num_checkpoints", "samples", "eval_every_steps")
 _NUMBERS_OF_A_WEIGHT = 64

@@ -8,8 +8,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from duologue.engine.base import TrainingJob
 from duologue.engine.hf.load import HfModel, load_model
+from duologue.engine.job import TrainingJob
 from duologue.errors import EngineError
 
 _NAME = "default"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from duologue.engine.base import TrainingJob
 from duologue.engine.hf.batches import BatchOrder
 from duologue.engine.hf.processes import Processes
+from duologue.engine.job import TrainingJob
 from duologue.engine.packing import pack
 
 

@@ -23,10 +23,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from duologue.engine.base import BaseModel, ModelFacts
 from duologue.engine.bundled import PREFIX, bundled_file
+from duologue.engine.facts import ModelFacts
 from duologue.engine.hf.gguf_weights import load_llama, read_llama_config
 from duologue.engine.hf.tokenizer import HfTokenizer
+from duologue.engine.job import BaseModel
 from duologue.errors import EngineError
 
 HfModel = Any  # transformers and PEFT wrap models in ways that their type hints do not follow

@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from duologue.engine.base import NOT_TRAINED
 from duologue.engine.hf.attention import takes_documents
 from duologue.engine.hf.load import Context, HfModel
 from duologue.engine.hf.rows import adds_noise, as_row
+from duologue.engine.job import NOT_TRAINED
 
 # B batch, T tokens, H hidden size, N trained tokens, C those of a chunk, V vocabulary
 _CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # float32 logits of a chunk: a processor's cache, a small part of a card

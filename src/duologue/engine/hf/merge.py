@@ -9,8 +9,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from duologue.engine.base import Adapter
 from duologue.engine.hf.load import HfModel, device, load_model, load_tokenizer, quiet
+from duologue.engine.job import Adapter
 from duologue.errors import EngineError
 
 _PROBE = tuple(range(5, 69))

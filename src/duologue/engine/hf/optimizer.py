@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit, PagedAdamW32bit
 
-from duologue.engine.base import TrainingJob
 from duologue.engine.hf.init import fixes_half
 from duologue.engine.hf.load import HfModel
+from duologue.engine.job import TrainingJob
 
 _BITSANDBYTES = {
     "adamw_8bit": AdamW8bit,

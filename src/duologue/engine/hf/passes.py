@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import torch
 
-from duologue.engine.base import Event, Example, OnEvent, TrainingJob
 from duologue.engine.hf.batches import micro_batches
 from duologue.engine.hf.load import DTYPES, HfModel, device, quiet
 from duologue.engine.hf.loss import summed_loss
@@ -15,6 +14,7 @@ from duologue.engine.hf.offload import offloaded
 from duologue.engine.hf.processes import Processes
 from duologue.engine.hf.randomness import random_state, restore_random
 from duologue.engine.hf.recover import free_memory, is_out_of_memory, way_out
+from duologue.engine.job import Event, Example, OnEvent, TrainingJob
 from duologue.errors import EngineError
 
 T = TypeVar("T")

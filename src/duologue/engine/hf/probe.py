@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import torch
 
-from duologue.engine.base import Event, Example, TrainingJob
 from duologue.engine.hf import fast_path
 from duologue.engine.hf.adapter import with_adapter
 from duologue.engine.hf.attention import takes_documents
@@ -22,6 +21,7 @@ from duologue.engine.hf.loss import find_head
 from duologue.engine.hf.memory_use import peak_resident_bytes, used_on_gpu_bytes
 from duologue.engine.hf.randomness import seed_all
 from duologue.engine.hf.recover import is_out_of_memory
+from duologue.engine.job import Event, Example, TrainingJob
 from duologue.engine.packing import pack
 from duologue.engine.probed import MicroBatch, MicroStep, Probe
 from duologue.errors import EngineError

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from duologue.engine.base import BaseModel, ModelFacts
+from duologue.engine.facts import ModelFacts
 from duologue.engine.hf.load import DTYPES, HfModel, device, quantised
+from duologue.engine.job import BaseModel
 
 
 def random_model(facts: ModelFacts, base: BaseModel, *, seed: int = 0) -> HfModel:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from duologue.engine.base import TrainingJob
+from duologue.engine.job import TrainingJob
 
 _WORDS = (
     "out of memory",  # CUDA, bitsandbytes

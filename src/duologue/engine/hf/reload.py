@@ -10,13 +10,13 @@ from peft import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from duologue.engine.base import Adapter, Example, TrainingJob
 from duologue.engine.hf.batches import collate
 from duologue.engine.hf.checkpoint import flush
 from duologue.engine.hf.load import HfModel, load_model
 from duologue.engine.hf.merge import attach
 from duologue.engine.hf.passes import Passes
 from duologue.engine.hf.recover import free_memory
+from duologue.engine.job import Adapter, Example, TrainingJob
 from duologue.errors import EngineError
 
 _PROBE_TOKENS = 64

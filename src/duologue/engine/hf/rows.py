@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from duologue.engine.base import NOT_TRAINED
 from duologue.engine.hf.attention import Document, Documents, no_mask
 from duologue.engine.hf.load import HfModel
+from duologue.engine.job import NOT_TRAINED
 
 _LEAST_SHARED = 8  # tokens; a shorter beginning is not worth the mask
 # B batch, T tokens

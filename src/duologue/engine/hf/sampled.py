@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from transformers import DynamicCache
 
-from duologue.engine.base import SampleRequest
 from duologue.engine.hf.load import HfModel
+from duologue.engine.job import SampleRequest
 
 # V vocabulary
 _TEMPERATURE = 0.8  # as people chat by default: the most likely token every time loops in models that do not

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from duologue.engine.base import Event, Example, TrainingJob
 from duologue.engine.hf.memory_use import dedicated_gpu_bytes, peak_memory_bytes, used_on_gpu_bytes
 from duologue.engine.hf.spikes import is_spike
 from duologue.engine.hf.spill import GpuMemory, can_spill, spill_warning
 from duologue.engine.hf.time_to_go import TimeToGo
+from duologue.engine.job import Event, Example, TrainingJob
 
 _FEWEST_KEPT_LOSSES = 60  # for what is a spike
 

@@ -3,7 +3,7 @@
 import statistics
 from collections import deque
 
-from duologue.engine.base import TrainingJob
+from duologue.engine.job import TrainingJob
 
 _RECENT = 50
 _FORWARD_SHARE = 1 / 3  # of a training step: forward and backward are three forwards

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from duologue.engine.base import Adapter, BaseModel, Event, Example, FitResult, ModelFacts, OnEvent, Place, TrainingJob
+from duologue.engine.facts import ModelFacts
 from duologue.engine.hf import fast_path
 from duologue.engine.hf.adapter import with_adapter
 from duologue.engine.hf.distributed import Together, group
@@ -19,6 +19,7 @@ from duologue.engine.hf.randomness import seed_all
 from duologue.engine.hf.recover import is_out_of_memory
 from duologue.engine.hf.tokenizer import HfTokenizer
 from duologue.engine.hf.worker import launched
+from duologue.engine.job import Adapter, BaseModel, Event, Example, FitResult, OnEvent, Place, TrainingJob
 from duologue.errors import EngineError
 
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from duologue.engine.base import Event, Example, Place, TrainingJob
 from duologue.engine.hf.distributed import Together, group
+from duologue.engine.job import Event, Example, Place, TrainingJob
 from duologue.errors import DuologueError, InterruptedRun
 
 _ENDING_SECONDS = 30.0  # for a worker to notice that the run is over

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from duologue.engine.base import Adapter, BaseModel, Example, Piece, Sampling
+from duologue.engine.base import Piece, Sampling
+from duologue.engine.job import Adapter, BaseModel, Example
 from duologue.engine.remote.client import Chunk, RemoteClient
 from duologue.engine.remote.settings import CONTINUING, Kind, sampler_fields, server_kind, unsupported
 from duologue.engine.remote.tokenizer import CONTINUE_MARK, RemoteTokenizer

@@ -278,7 +278,10 @@ def test_an_epoch_sees_every_example_once(tmp_path: Path) -> None:
     assert result.num_tokens == sum(example.num_tokens for example in some_examples(7))
 
 
-def test_merging_writes_a_model_folder(tmp_path: Path) -> None:
+def test_merging_writes_a_model_folder_that_is_found_equal(tmp_path: Path) -> None:
     result, _ = fit(tmp_path / "run")
-    assert FakeTrainer().merge(result.adapter, tmp_path / "merged") == 0.0
+    trainer = FakeTrainer()
+    trainer.merge(result.adapter, tmp_path / "merged", dtype="float32", onto="original", on_event=lambda _: None)
+    (parity,) = trainer.compare(result.adapter, [tmp_path / "merged"], some_examples(2), ())
     assert {file.name for file in (tmp_path / "merged").iterdir()} == {"config.json", "model.safetensors"}
+    assert (parity.mean_kl_nats, parity.greedy_agreement) == (0.0, 1.0)

@@ -146,21 +146,19 @@ def test_a_quantised_base_is_near_the_exact_one_and_not_equal():
     assert scores["int8"] == pytest.approx(scores["none"], rel=0.05)
 
 
-def test_merging_keeps_the_logits(tiny_model, tmp_path):
-    base = BaseModel(tiny_model)
-    job = a_job(base, tmp_path / "run")
+@pytest.mark.slow
+def test_a_base_in_one_gguf_file_is_merged_whole(tmp_path):
+    base = BaseModel(BUNDLED, quantization="nf4")
     trainer = open_trainer("hf")
-    result = trainer.fit(job, some_examples(8), (), on_event=lambda _: None, should_stop=threading.Event())
-    difference = trainer.merge(result.adapter, tmp_path / "merged")
-    assert difference < 1e-4
-    merged, adapted = (
-        open_generator("hf", BaseModel(str(tmp_path / "merged"))),
-        open_generator("hf", base, adapter=result.adapter),
-    )
-    assert merged.score(some_examples(3))[0] == pytest.approx(adapted.score(some_examples(3))[0], rel=1e-4)
-    assert merged.tokenizer.render([Message("user", "x")], add_generation_prompt=True) == adapted.tokenizer.render(
-        [Message("user", "x")], add_generation_prompt=True
-    )
+    job = a_job(base, tmp_path / "run", max_steps=1)
+    adapter = trainer.fit(job, some_examples(4), (), on_event=lambda _: None, should_stop=threading.Event()).adapter
+    trainer.merge(adapter, tmp_path / "merged", dtype="bfloat16", onto="trained", on_event=lambda _: None)
+
+    (parity,) = trainer.compare(adapter, [tmp_path / "merged"], some_examples(6), ([Message("user", "x")],))
+
+    assert parity.ids_equal
+    assert parity.mean_kl_nats < 0.02
+    assert parity.greedy_agreement > 0.9
 
 
 def test_an_adapter_of_another_base_is_refused(tiny_model, tmp_path):

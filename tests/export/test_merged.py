@@ -11,8 +11,10 @@ from duologue.characters import Character
 from duologue.engine import Adapter, BaseModel, ModelFacts
 from duologue.engine.fake import FakeTrainer
 from duologue.errors import ConfigError, EngineError
-from duologue.export import Artifact, run_merged
+from duologue.export import Artifact, HeldOut, run_merged
+from duologue.messages import Message
 from duologue.plan import known_facts
+from tests.engine.made import some_examples
 
 WEIGHTS = b"some weights"
 BASE = BaseModel("bundled:smollm2-135m", quantization="nf4", compute_dtype="float32")
@@ -33,21 +35,39 @@ EVALUATION = {
 }
 
 
-class Telling(FakeTrainer):
-    """A fake whose merged config tells the type the base was to be loaded in."""
-
-    def merge(self, adapter: Adapter, folder: Path) -> float:
-        super().merge(adapter, folder)
-        (folder / "config.json").write_text(json.dumps({"dtype": adapter.base.compute_dtype}))
-        return 0.25
-
-
 class Failing(FakeTrainer):
     """A fake that fails with half of the files written."""
 
-    def merge(self, adapter: Adapter, folder: Path) -> float:
-        super().merge(adapter, folder)
+    def merge(self, adapter, folder, **settings) -> None:
+        super().merge(adapter, folder, **settings)
         raise EngineError("memory ran out")
+
+
+class Spoiling(FakeTrainer):
+    """A fake that writes something else than what was trained."""
+
+    def merge(self, adapter, folder, **settings) -> None:
+        super().merge(adapter, folder, **settings)
+        (folder / "model.safetensors").write_bytes(b"gibberish")
+
+
+class Better(FakeTrainer):
+    """A fake with which one way to merge is closer than the other, and that tells what it was asked."""
+
+    def __init__(self, closer: str) -> None:
+        self.closer = closer
+        self.asked: list[str] = []
+
+    def merge(self, adapter, folder, **settings) -> None:
+        self.asked.append(settings["onto"])
+        super().merge(adapter, folder, **settings)
+
+    def compare(self, adapter, folders, examples, prompts):
+        figures = super().compare(adapter, folders, examples, prompts)
+        return tuple(
+            replace(parity, mean_kl_nats=0.0 if self.closer in folder.name else 1e-3)
+            for folder, parity in zip(folders, figures, strict=True)
+        )
 
 
 class Huge(FakeTrainer):
@@ -77,25 +97,76 @@ def export(adapter: Adapter, tmp_path: Path) -> Callable[..., Artifact]:
         "trainer": FakeTrainer(),
         "dtype": "bfloat16",
         "character": Character(name="Lila Quill", description="The night conductor.\nShe is kind."),
+        "held_out": HeldOut(some_examples(2), ([Message("user", "Hello")],)),
     }
     return lambda **changed: run_merged(**{**parts, **changed})
 
 
 def test_the_folder_holds_the_merged_model_with_the_digest_of_every_file(export: Callable[..., Artifact]) -> None:
-    artifact = export(trainer=Telling())
+    artifact = export()
     assert (artifact.path / "model.safetensors").read_bytes() == WEIGHTS
     assert set(artifact.sha256) == {"model.safetensors", "config.json", "README.md"}
     assert artifact.sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
-    assert artifact.max_logit_difference == 0.25
-    assert json.loads(json.dumps(artifact.as_json()))["path"] == str(artifact.path)
+    document = json.loads(json.dumps(artifact.as_json()))
+    assert document["path"] == str(artifact.path)
+    assert document["parity"].items() >= {"mean_kl_nats": 0.0, "greedy_agreement": 1.0, "num_prompts": 2}.items()
+    assert document["parity"].items() >= {"ids_equal": True, "stops": True}.items()
+
+
+@pytest.mark.parametrize("closer", ["trained", "original"])
+def test_of_two_ways_to_merge_the_closer_one_is_kept(export: Callable[..., Artifact], closer: str) -> None:
+    trainer = Better(closer)
+    artifact = export(trainer=trainer)
+    assert trainer.asked == ["trained", "original"]
+    assert artifact.onto == closer
+    assert json.loads((artifact.path / "config.json").read_text())["onto"] == closer
+    assert [path.name for path in artifact.path.parent.iterdir()] == ["lila-merged"]
+
+
+def test_one_way_can_be_chosen(export: Callable[..., Artifact]) -> None:
+    trainer = Better("trained")
+    assert export(trainer=trainer, onto="original").onto == "original"
+    assert trainer.asked == ["original"]
+
+
+def test_a_base_that_was_not_quantised_has_one_way(export: Callable[..., Artifact], adapter: Adapter) -> None:
+    trainer = Better("trained")
+    export(trainer=trainer, adapter=Adapter(adapter.folder, BaseModel("bundled:smollm2-135m")))
+    assert trainer.asked == ["original"]
+
+
+def test_an_export_that_is_not_what_was_trained_does_not_get_its_name(export: Callable[..., Artifact]) -> None:
+    with pytest.raises(EngineError, match="not what was trained") as refused:
+        export(trainer=Spoiling())
+    for part in ("other token ids", "does not end", "nats away", "0.0% of its tokens"):
+        assert part in str(refused.value)
+
+
+def test_an_interrupted_export_is_gone_on_with(export: Callable[..., Artifact], tmp_path: Path) -> None:
+    class Interrupted(FakeTrainer):
+        def merge(self, adapter, folder, **settings) -> None:
+            super().merge(adapter, folder, **settings)
+            raise KeyboardInterrupt
+
+    class GoesOn(FakeTrainer):
+        def merge(self, adapter, folder, **settings) -> None:
+            found.append((folder / "model.safetensors").is_file())
+            super().merge(adapter, folder, **settings)
+
+    found: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        export(trainer=Interrupted())
+    export(trainer=GoesOn())
+    assert found == [True, False]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["lila-merged"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_the_weights_are_written_in_the_asked_type_whatever_was_trained_in(
     export: Callable[..., Artifact], dtype: str
 ) -> None:
-    artifact = export(trainer=Telling(), dtype=dtype)
-    assert json.loads((artifact.path / "config.json").read_text()) == {"dtype": dtype}
+    artifact = export(dtype=dtype)
+    assert json.loads((artifact.path / "config.json").read_text())["dtype"] == dtype
     assert f'dtype="{dtype}"' in (artifact.path / "README.md").read_text()
 
 
@@ -150,14 +221,6 @@ def test_a_merge_that_fails_leaves_the_earlier_export_and_nothing_else(export: C
     assert [path.name for path in artifact.path.parent.iterdir()] == ["lila-merged"]
 
 
-def test_what_an_interrupted_export_left_is_cleared(export: Callable[..., Artifact], tmp_path: Path) -> None:
-    left = tmp_path / "out" / ".lila-merged.export"
-    left.mkdir(parents=True)
-    (left / "model.safetensors").write_bytes(b"half")
-    export()
-    assert not left.exists()
-
-
 def test_a_disk_that_is_too_full_is_noticed_before_anything_is_written(
     export: Callable[..., Artifact], tmp_path: Path
 ) -> None:
@@ -165,8 +228,8 @@ def test_a_disk_that_is_too_full_is_noticed_before_anything_is_written(
         export(trainer=Huge())
     # 40,000 blocks of 4 x 5120^2 + 3 x 5120 x 13824 weights and two norms, two tables of 32000 x 5120, one last norm
     blocks = 40_000 * (4 * 5120**2 + 3 * 5120 * 13824 + 2 * 5120)
-    expected = 1.1 * 2 * (blocks + 2 * 32000 * 5120 + 5120) / 2**30
-    assert f"{expected:.2f} GiB for the merged weights in bfloat16" in str(caught.value)
+    expected = 2 * 1.1 * 2 * (blocks + 2 * 32000 * 5120 + 5120) / 2**30
+    assert f"{expected:.2f} GiB for the merged weights in bfloat16 written twice" in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
 
 

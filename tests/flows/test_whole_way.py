@@ -112,7 +112,10 @@ def test_a_merged_export_is_checked_and_can_be_talked_to(duologue, folder):
     duologue("train", folder, "--no-eval")
     ended = duologue("export", "merged", folder, "--set", 'export.dtype="float32"', "--json")
     assert ended.exit_code == 0, ended.err
-    assert ended.json["max_logit_difference"] < 1e-3
+    assert ended.json["parity"]["mean_kl_nats"] < 1e-6
+    assert ended.json["parity"]["greedy_agreement"] == 1.0
+    assert ended.json["parity"]["ids_equal"]
+    assert ended.json["parity"]["stops"]
     merged = ended.json["path"]
     reply = duologue("chat", folder, "--set", f'model.base="{merged}"', "--message", "Hello.", "--json")
     assert reply.exit_code == 0, reply.err

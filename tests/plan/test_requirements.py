@@ -19,13 +19,13 @@ def stages(needs) -> dict[str, float]:
     return {need.stage: need.gib for need in needs}
 
 
-def test_merging_and_gguf_of_a_34b_need_the_whole_model_in_16_bit():
+def test_merging_and_gguf_of_a_34b_need_disk_for_the_whole_model_and_memory_for_a_tensor():
     needs = requirements("original", "A100 80GB")
     size = 34.389e9 * 2 / GIB
     assert stages(needs.disk)["base model"] == pytest.approx(size, rel=0.01)
     assert stages(needs.disk)["merge"] == pytest.approx(size, rel=0.01)
     assert stages(needs.disk)["gguf"] == pytest.approx(size * (1 + 4.8944 / 16), rel=0.01)
-    assert stages(needs.ram)["merge"] > 2 * size
+    assert stages(needs.ram)["merge"] < 8
 
 
 def test_checkpoints_hold_weights_and_two_moments_and_one_more_than_is_kept():
@@ -38,7 +38,7 @@ def test_the_run_counts_what_it_needs_and_not_what_may_follow():
     needs = requirements("original", "A100 80GB")
     disk, ram = stages(needs.disk), stages(needs.ram)
     assert needs.disk_gib == pytest.approx(disk["base model"] + disk["checkpoints"] + disk["adapter"])
-    assert needs.ram_gib == max(ram["load"], ram["train"]) < ram["merge"]
+    assert needs.ram_gib == max(ram["load"], ram["train"])
 
 
 def test_a_cpu_run_lives_in_system_memory():

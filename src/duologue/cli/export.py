@@ -1,14 +1,15 @@
 """`duologue export`: what leaves the workshop."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from duologue.chat import load_folder_character
+from duologue import prompt
 from duologue.cli.output import JsonFlag, Output, SetOption
-from duologue.cli.workflow import open_folder, trained_adapter
-from duologue.engine import open_trainer
+from duologue.cli.progress import show_progress
+from duologue.cli.workflow import open_folder, prepare, trained_adapter
+from duologue.messages import Message
 
 app = typer.Typer(help="Ship a trained character.", no_args_is_help=True)
 
@@ -24,24 +25,40 @@ def merged(
     to: Annotated[
         Path | None, typer.Option(help="Target folder; exports/merged in the character's folder if unset.")
     ] = None,
+    onto: Annotated[
+        Literal["closer", "original", "trained"],
+        typer.Option(help="Fold onto the base's own weights or those it had in training; closer measures both."),
+    ] = "closer",
     overrides: SetOption = None,
     is_json: JsonFlag = False,
 ) -> None:
-    """Fold the adapter into the base and write one model, checked by its logits."""
-    from duologue.export import run_merged
+    """Fold the adapter into the base and write one model, compared with what was trained."""
+    from duologue.export import HeldOut, run_merged
 
     out = Output(is_json=is_json)
-    config = open_folder(folder, overrides)
+    open_folder(folder, overrides)
     adapter = trained_adapter(folder)
-    target = to or folder / "exports" / "merged"
-    artifact = run_merged(
-        adapter,
-        target,
-        trainer=open_trainer("hf"),
-        dtype=config.export.dtype,
-        character=load_folder_character(folder, config),
-    )
+    prepared = prepare(folder, overrides)
+    config, character = prepared.config, prepared.character
+    said = [
+        prompt.build(character, (Message("user", text),), user_name=config.character.user_name)
+        for text in config.evaluation.prompts
+    ]
+    with show_progress(out) as on_event:
+        artifact = run_merged(
+            adapter,
+            to or folder / "exports" / "merged",
+            trainer=prepared.trainer,
+            dtype=config.export.dtype,
+            character=character,
+            held_out=HeldOut(prepared.examples.validation or prepared.examples.train, said),
+            onto=onto,
+            on_event=on_event,
+        )
+    parity = artifact.parity
     out.say(
-        f"wrote {artifact.path}; largest logit difference after reading it back: {artifact.max_logit_difference:.2e}"
+        f"wrote {artifact.path}, folded onto the {artifact.onto} weights; beside the adapter on its base over "
+        f"{parity.num_positions} tokens: {parity.greedy_agreement:.1%} the same, KL divergence "
+        f"{parity.mean_kl_nats:.2g} nats"
     )
     out.result(artifact.as_json())

@@ -18,6 +18,7 @@ from duologue.engine.job import (
     SampleRequest,
     TrainingJob,
 )
+from duologue.engine.merging import Onto, Parity
 from duologue.engine.neutral import count_neutralised, neutralise
 from duologue.engine.open import ENGINES, EngineName, join_training, open_generator, open_trainer, probe_training
 from duologue.engine.packing import pack
@@ -41,6 +42,8 @@ __all__ = [
     "MicroStep",
     "ModelFacts",
     "OnEvent",
+    "Onto",
+    "Parity",
     "Piece",
     "Place",
     "Precision",

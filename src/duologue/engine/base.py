@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from duologue.engine.facts import ModelFacts
-from duologue.engine.job import Adapter, BaseModel, Example, FitResult, OnEvent, TrainingJob
+from duologue.engine.job import Adapter, BaseModel, Example, FitResult, OnEvent, Precision, TrainingJob
+from duologue.engine.merging import Onto, Parity
 from duologue.messages import FinishReason, Message
 
 
@@ -201,8 +202,39 @@ class Trainer(Protocol):
         """
         ...
 
-    def merge(self, adapter: Adapter, folder: Path) -> float:
-        """Write base and adapter as one 16-bit model to `folder`; return the largest absolute logit difference."""
+    def merge(self, adapter: Adapter, folder: Path, *, dtype: Precision, onto: Onto, on_event: OnEvent) -> None:
+        """Write base and adapter as one model to `folder`; what an interrupted call has left there is gone on with.
+
+        Args:
+            adapter: What is folded in.
+            folder: Where to.
+            dtype: Type of the written weights.
+            onto: The base's own weights, or those its quantised form multiplied with in training.
+            on_event: Receives `preparing` events with `done` and `total` bytes.
+
+        Raises:
+            EngineError: The adapter does not belong to the base, or the disk is full.
+        """
+        ...
+
+    def compare(
+        self,
+        adapter: Adapter,
+        folders: Sequence[Path],
+        examples: Sequence[Example],
+        prompts: Sequence[Sequence[Message]],
+    ) -> tuple[Parity, ...]:
+        """Return how near each merged folder is to the adapter on the base it was trained on.
+
+        Args:
+            adapter: The reference.
+            folders: Merged models.
+            examples: Conversations whose replies are compared token by token.
+            prompts: Messages whose rendered ids are compared.
+
+        Raises:
+            EngineError: A model cannot be loaded, or there is nothing to compare.
+        """
         ...
 
 

@@ -17,7 +17,18 @@ from pathlib import Path
 from duologue.engine.base import Piece, Sampling, TemplateTraits
 from duologue.engine.chat_text import require_reply
 from duologue.engine.facts import ModelFacts
-from duologue.engine.job import NOT_TRAINED, Adapter, BaseModel, Event, Example, FitResult, OnEvent, TrainingJob
+from duologue.engine.job import (
+    NOT_TRAINED,
+    Adapter,
+    BaseModel,
+    Event,
+    Example,
+    FitResult,
+    OnEvent,
+    Precision,
+    TrainingJob,
+)
+from duologue.engine.merging import Onto, Parity
 from duologue.engine.neutral import neutralise
 from duologue.errors import EngineError, InterruptedRun
 from duologue.messages import FinishReason, Message
@@ -263,19 +274,41 @@ class FakeTrainer:
             reload_max_difference=0.0,
         )
 
-    def merge(self, adapter: Adapter, folder: Path) -> float:
-        """Write a copy of the adapter's numbers as a model folder; nothing is rounded, so the difference is 0."""
+    def merge(self, adapter: Adapter, folder: Path, *, dtype: Precision, onto: Onto, on_event: OnEvent) -> None:
+        """Write a copy of the adapter's numbers as a model folder."""
         folder.mkdir(parents=True, exist_ok=True)
         weights = (adapter.folder / "adapter_model.safetensors").read_bytes()
         _write_whole(folder / "model.safetensors", weights)
-        _write_whole(folder / "config.json", json.dumps({"model_type": "fake", "base": adapter.base.name}).encode())
-        return 0.0
+        settings = {"model_type": "fake", "base": adapter.base.name, "dtype": dtype, "onto": onto}
+        _write_whole(folder / "config.json", json.dumps(settings).encode())
+        total = len(weights)
+        on_event(Event("preparing", values={"what": "merging", "done": total, "total": total, "seconds": 0.0}))
+
+    def compare(
+        self,
+        adapter: Adapter,
+        folders: Sequence[Path],
+        examples: Sequence[Example],
+        prompts: Sequence[Sequence[Message]],
+    ) -> tuple[Parity, ...]:
+        """Compare the numbers, which were copied: a folder is equal to the adapter or has nothing of it."""
+        del prompts
+        weights = (adapter.folder / "adapter_model.safetensors").read_bytes()
+        return tuple(
+            _parity(examples, is_equal=(folder / "model.safetensors").read_bytes() == weights) for folder in folders
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
     step: int = 0
     losses: tuple[float, ...] = ()
+
+
+def _parity(examples: Sequence[Example], *, is_equal: bool) -> Parity:
+    num_positions = sum(label != NOT_TRAINED for example in examples for label in example.labels)
+    off = 0.0 if is_equal else 1.0
+    return Parity(off, 1.0 - off, len(examples), num_positions, is_equal, is_equal, off)
 
 
 def _chunk_id(chunk: bytes) -> int:
@@ -299,6 +332,8 @@ def _last_user_text(prompt_ids: Sequence[int], tokenizer: FakeTokenizer) -> str:
     text = ""
     header = "user\n"
     starts = [at for at, token_id in enumerate(prompt_ids) if token_id == _IM_START]
+    if not starts:  # a raw prompt
+        return tokenizer.decode(prompt_ids).strip()
     for start, end in zip(starts, [*starts[1:], len(prompt_ids)], strict=True):
         message = tokenizer.decode(prompt_ids[start:end])
         if message.startswith(header):

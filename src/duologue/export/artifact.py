@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from duologue.engine import Onto, Parity
+
 LABEL = "duologue-export.json"
 CARD = "README.md"
 
@@ -17,30 +19,33 @@ class Artifact:
     Attributes:
         path: The folder.
         sha256: Digest of every file in it by name, the label left out.
-        max_logit_difference: Largest absolute logit difference to adapter-on-base.
+        parity: How near it is to the adapter on the base it was trained on.
+        onto: Which weights of the base the adapter was folded onto.
     """
 
     path: Path
     sha256: dict[str, str]
-    max_logit_difference: float
+    parity: Parity
+    onto: Onto
 
     def as_json(self) -> dict[str, Any]:
         """Return the artifact as JSON."""
         return {
             "path": str(self.path),
             "sha256": self.sha256,
-            "max_logit_difference": self.max_logit_difference,
+            "parity": self.parity.as_json(),
+            "onto": self.onto,
         }
 
 
-def write_label(folder: Path, *, max_logit_difference: float) -> dict[str, str]:
+def write_label(folder: Path, *, parity: Parity, onto: Onto) -> dict[str, str]:
     """Write the label of a finished export beside its files and return their digests."""
     digests = {
         path.relative_to(folder).as_posix(): _sha256(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != LABEL
     }
-    document = {"format": 1, "sha256": digests, "max_logit_difference": max_logit_difference}
+    document = {"format": 1, "sha256": digests, "parity": parity.as_json(), "onto": onto}
     (folder / LABEL).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return digests
 

@@ -2,47 +2,84 @@
 
 import os
 import shutil
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from duologue.characters import Character
-from duologue.engine import Adapter, ModelFacts, Precision, Trainer
-from duologue.errors import ConfigError, EngineError
+from duologue.engine import Adapter, Example, ModelFacts, OnEvent, Onto, Precision, Trainer
+from duologue.errors import ConfigError, DuologueError, EngineError
 from duologue.export.artifact import CARD, Artifact, foreign_files, write_label
 from duologue.export.model_card import model_card
+from duologue.export.parity import check_parity
+from duologue.messages import Message
 
 _BYTES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _HEADROOM = 1.1  # tokenizer, config and card
 
 
-def run_merged(adapter: Adapter, folder: Path, *, trainer: Trainer, dtype: Precision, character: Character) -> Artifact:
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What an export is compared on.
+
+    Attributes:
+        examples: Conversations, best those that were never trained on.
+        prompts: Messages whose rendered ids must be equal.
+    """
+
+    examples: Sequence[Example]
+    prompts: Sequence[Sequence[Message]]
+
+
+def run_merged(
+    adapter: Adapter,
+    folder: Path,
+    *,
+    trainer: Trainer,
+    dtype: Precision,
+    character: Character,
+    held_out: HeldOut,
+    onto: Onto | Literal["closer"] = "closer",
+    on_event: OnEvent = lambda _: None,
+) -> Artifact:
     """Write base and adapter as one model to `folder`.
 
-    The folder appears whole or not at all; an earlier export stays until its successor is complete.
+    The folder appears whole and compared, or not at all; an earlier export stays until its successor is complete. What
+    an interrupted export has written is gone on with.
 
     Args:
         adapter: What was trained; its run folder supplies the numbers of the model card.
         folder: Target; missing, empty, or an earlier export.
-        trainer: The engine that merges.
+        trainer: The engine that merges and compares.
         dtype: Type of the written weights.
         character: Whom the model card describes.
+        held_out: What the result is compared on.
+        onto: The base's own weights, those its quantised form multiplied with in training, or whichever of the two is
+            measured closer to what was trained; a base that was not quantised has only its own.
+        on_event: Receives `preparing` events with `done` and `total` bytes.
 
     Raises:
         ConfigError: The folder holds files that are not an earlier export of ours.
-        EngineError: The disk is too full, the run's ledger is damaged, or merging or writing failed.
+        EngineError: The disk is too full, the run's ledger is damaged, merging or writing failed, or the result is not
+            what was trained.
     """
     target = folder.resolve()
-    staging = target.with_name(f".{target.name}.export")
+    choices = _choices(adapter, onto)
+    stagings = {choice: target.with_name(f".{target.name}.{choice}.export") for choice in choices}
     try:
         _check_target(target)
         card = model_card(adapter, character=character, folder_name=target.name, dtype=dtype)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)  # of an export that was interrupted
-        _check_disk(target.parent, trainer.facts(adapter.base), dtype=dtype)
-        # The engine computes and writes in the type its base is loaded as.
-        difference = trainer.merge(replace(adapter, base=replace(adapter.base, compute_dtype=dtype)), staging)
+        _check_disk(target.parent, trainer.facts(adapter.base), dtype=dtype, stagings=tuple(stagings.values()))
+        for choice, staging in stagings.items():
+            trainer.merge(adapter, staging, dtype=dtype, onto=choice, on_event=on_event)
+        figures = trainer.compare(adapter, tuple(stagings.values()), held_out.examples, held_out.prompts)
+        chosen, parity = min(zip(choices, figures, strict=True), key=lambda each: each[1].mean_kl_nats)
+        check_parity(parity, form=dtype, where=str(folder))
+        staging = stagings[chosen]
         (staging / CARD).write_text(card, encoding="utf-8", errors="replace")
-        digests = write_label(staging, max_logit_difference=difference)
+        digests = write_label(staging, parity=parity, onto=chosen)
         _check_target(target)  # merging takes minutes
         _swap_in(staging, target)
     except OSError as error:
@@ -51,9 +88,22 @@ def run_merged(adapter: Adapter, folder: Path, *, trainer: Trainer, dtype: Preci
             where=str(folder),
             action="Free some disk space or choose another folder.",
         ) from error
-    finally:
+    except DuologueError:
+        _clear(stagings.values())
+        raise
+    _clear(stagings.values())
+    return Artifact(folder, digests, parity, chosen)
+
+
+def _choices(adapter: Adapter, onto: Onto | Literal["closer"]) -> tuple[Onto, ...]:
+    if adapter.base.quantization == "none":
+        return ("original",)
+    return ("trained", "original") if onto == "closer" else (onto,)
+
+
+def _clear(stagings: Iterable[Path]) -> None:
+    for staging in stagings:
         shutil.rmtree(staging, ignore_errors=True)
-    return Artifact(folder, digests, difference)
 
 
 def _check_target(folder: Path) -> None:
@@ -72,14 +122,16 @@ def _check_target(folder: Path) -> None:
         )
 
 
-def _check_disk(parent: Path, facts: ModelFacts, *, dtype: Precision) -> None:
-    needed = _HEADROOM * _num_params(facts) * _BYTES[dtype]
+def _check_disk(parent: Path, facts: ModelFacts, *, dtype: Precision, stagings: Sequence[Path]) -> None:
+    there = sum(path.stat().st_size for staging in stagings for path in staging.rglob("*") if path.is_file())
+    needed = len(stagings) * _HEADROOM * _num_params(facts) * _BYTES[dtype] - there
     free = shutil.disk_usage(parent).free
     if free < needed:
+        twice = " written twice, to keep the closer one (--onto trained or original writes one)"
         raise EngineError(
             f"the disk has {free / 2**30:.2f} GiB free",
             where=str(parent),
-            needed=f"{needed / 2**30:.2f} GiB for the merged weights in {dtype}",
+            needed=f"{needed / 2**30:.2f} GiB for the merged weights in {dtype}{twice if len(stagings) > 1 else ''}",
             action="Free some disk space or choose a folder on another disk.",
         )
 

@@ -108,10 +108,15 @@ def _ram(
         else Need("train", memory.device_gib, "the peak above")
     )
     load_dtype = _ELEMENT_BYTES[settings.compute_dtype] * num_params(facts) / GIB
+    merge = (
+        Need("merge", libraries + load_dtype + merged, "the whole model, folded and read back")
+        if is_file
+        else Need("merge", libraries + 4 * largest, "one tensor at a time; read back block by block where it must be")
+    )
     return (
         load,
         train,
-        Need("merge", libraries + load_dtype + merged, "the base with the adapter, and the merged model read back"),
+        merge,
         Need("gguf", _LIBRARIES_GIB + 3 * largest, "one tensor at a time"),
     )
 
@@ -130,7 +135,7 @@ def _disk(config: Config, facts: ModelFacts) -> tuple[Need, ...]:
             f"{kept} are kept, and the next is written before the oldest goes",
         ),
         Need("adapter", _ADAPTER_FILE_BYTES * adapter / GIB + _RUN_FILES_GIB, "with the run's log and report"),
-        Need("merge", merged / GIB, f"the whole model in {config.export.dtype}"),
+        Need("merge", merged / GIB, f"the whole model in {config.export.dtype}; twice while the closer one is chosen"),
         Need("gguf", (merged + quantised) / GIB, "a 16-bit file first, then Q4_K_M beside it"),
     )
 

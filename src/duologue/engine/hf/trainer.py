@@ -14,13 +14,16 @@ from duologue.engine.hf.fit import Fit
 from duologue.engine.hf.identity import digest_of_weights
 from duologue.engine.hf.load import load_model, load_tokenizer, read_facts
 from duologue.engine.hf.merge import merge_adapter
+from duologue.engine.hf.parity import compare
 from duologue.engine.hf.processes import Alone, Processes
 from duologue.engine.hf.randomness import seed_all
 from duologue.engine.hf.recover import is_out_of_memory
 from duologue.engine.hf.tokenizer import HfTokenizer
 from duologue.engine.hf.worker import launched
-from duologue.engine.job import Adapter, BaseModel, Event, Example, FitResult, OnEvent, Place, TrainingJob
+from duologue.engine.job import Adapter, BaseModel, Event, Example, FitResult, OnEvent, Place, Precision, TrainingJob
+from duologue.engine.merging import Onto, Parity
 from duologue.errors import EngineError
+from duologue.messages import Message
 
 
 class HfTrainer:
@@ -42,9 +45,19 @@ class HfTrainer:
         """Return the tokenizer of a base model without loading its weights."""
         return load_tokenizer(base)
 
-    def merge(self, adapter: Adapter, folder: Path) -> float:
-        """Write base and adapter as one model to `folder`; return the largest absolute logit difference."""
-        return merge_adapter(adapter, folder)
+    def merge(self, adapter: Adapter, folder: Path, *, dtype: Precision, onto: Onto, on_event: OnEvent) -> None:
+        """Write base and adapter as one model to `folder`."""
+        merge_adapter(adapter, folder, dtype=dtype, onto=onto, on_event=on_event)
+
+    def compare(
+        self,
+        adapter: Adapter,
+        folders: Sequence[Path],
+        examples: Sequence[Example],
+        prompts: Sequence[Sequence[Message]],
+    ) -> tuple[Parity, ...]:
+        """Return how near each merged folder is to the adapter on the base it was trained on."""
+        return compare(adapter, folders, examples, prompts)
 
     @contextmanager
     def _processes(self, job: TrainingJob) -> Iterator[Processes]:

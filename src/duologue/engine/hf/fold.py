@@ -1,0 +1,340 @@
+"""An adapter folded into its base on disk, tensor by tensor, so that a 34B model is merged in the memory of one tensor.
+
+The base's files are kept as they are cut: each of them becomes one file. A file is written under its own name only when
+it is whole, and what is whole is not written again when an interrupted merge is taken up.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bitsandbytes.functional as bits
+import huggingface_hub
+import torch
+from peft import LoraConfig
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from duologue.engine.hf.load import DTYPES, HfModel, quiet
+from duologue.engine.hf.shard import ShardWriter, Slot
+from duologue.engine.job import Adapter, BaseModel, Event, OnEvent, Precision
+from duologue.engine.merging import Onto
+from duologue.errors import EngineError
+
+INDEX = "model.safetensors.index.json"
+_DONE = ".done.json"  # which files of an unfinished merge are whole
+_PREFIX = "base_model.model."
+_BLOCK_NUMBERS = 2**24  # numbers of a tensor in work at once, 64 MiB as float32
+_OTHER_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "LICENSE*", "NOTICE*", "USE_POLICY*")
+# O outputs, I inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an adapter does to one weight.
+
+    Attributes:
+        a: First matrix, rank x inputs.
+        b: Second matrix, outputs x rank.
+        scale: What their product is multiplied with.
+        magnitude: Length of each row after the update (DoRA), outputs; None without.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scale: float
+    magnitude: torch.Tensor | None = None
+
+    def apply(self, weight_OI: torch.Tensor) -> None:
+        """Change a weight in float32 in place.
+
+        W + s B A (Hu 2021); with DoRA each row is then scaled to its own length (Liu 2024).
+        """
+        rows = max(1, _BLOCK_NUMBERS // weight_OI.shape[1])
+        for at in range(0, len(weight_OI), rows):
+            part = weight_OI[at : at + rows]
+            part.addmm_(self.b[at : at + rows], self.a, alpha=self.scale)
+            if self.magnitude is not None:
+                part.mul_((self.magnitude[at : at + rows] / part.norm(dim=1))[:, None])
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFiles:
+    """A base model on disk.
+
+    Attributes:
+        folder: Where its files are.
+        slots: The tensors of each safetensors file, in the file's order.
+    """
+
+    folder: Path
+    slots: Mapping[str, tuple[Slot, ...]]
+
+    @property
+    def largest_bytes(self) -> int:
+        """Size of the largest file."""
+        return max((self.folder / name).stat().st_size for name in self.slots)
+
+    def tensor(self, file: str, name: str) -> torch.Tensor:
+        """Return one tensor; the file is opened for it alone, so that no other of its pages stays in memory."""
+        with safe_open(self.folder / file, framework="pt") as opened:
+            read: torch.Tensor = opened.get_tensor(name)
+            return read
+
+
+def find_files(base: BaseModel) -> BaseFiles | None:
+    """Return a base's safetensors files, fetched when it is a hub's; None for one that has none, such as a `.gguf`.
+
+    Raises:
+        EngineError: They cannot be read or fetched.
+    """
+    if base.name.startswith("bundled:") or base.name.endswith(".gguf"):
+        return None
+    try:
+        folder = Path(base.name)
+        if not folder.is_dir():
+            patterns = ["*.safetensors", *_OTHER_FILES]
+            folder = Path(huggingface_hub.snapshot_download(base.name, allow_patterns=patterns))
+        files = sorted(path.name for path in folder.glob("*.safetensors"))
+        if (folder / INDEX).is_file():
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            files = sorted(set(index["weight_map"].values()))
+        return BaseFiles(folder, {file: _slots(folder / file) for file in files}) if files else None
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise EngineError(
+            f"the base model's files cannot be read ({error})",
+            where=base.name,
+            action="Check the folder or the network; the base must be the one the adapter was trained on.",
+        ) from error
+
+
+def read_updates(adapter: Adapter) -> tuple[dict[str, Update], dict[str, torch.Tensor]]:
+    """Return what an adapter does to each weight, and the weights it brings whole (`modules_to_save`).
+
+    Raises:
+        EngineError: The adapter cannot be read, or holds a tensor that is no part of a LoRA.
+    """
+    try:
+        config = LoraConfig.from_pretrained(str(adapter.folder))
+        tensors = load_file(adapter.folder / "adapter_model.safetensors")
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise EngineError(f"the adapter cannot be read ({error})", where=str(adapter.folder)) from error
+    updates: dict[str, Update] = {}
+    whole: dict[str, torch.Tensor] = {}
+    for key, tensor in tensors.items():
+        module, _, part = key.removeprefix(_PREFIX).rpartition(".lora_")
+        if not module:
+            whole[key.removeprefix(_PREFIX)] = tensor
+        elif part == "A.weight":
+            b = tensors.get(f"{_PREFIX}{module}.lora_B.weight")
+            magnitude = tensors.get(f"{_PREFIX}{module}.lora_magnitude_vector")
+            if b is None or config.fan_in_fan_out:
+                raise _not_a_lora(adapter, key)
+            updates[f"{module}.weight"] = Update(
+                tensor.float(), b.float(), _scale(config, module), None if magnitude is None else magnitude.float()
+            )
+        elif part not in ("B.weight", "magnitude_vector"):
+            raise _not_a_lora(adapter, key)
+    return updates, whole
+
+
+def fold(
+    adapter: Adapter, files: BaseFiles, folder: Path, *, dtype: Precision, onto: Onto, on_event: OnEvent
+) -> dict[str, str]:
+    """Write base and adapter as one model's safetensors files and `config.json`.
+
+    Args:
+        adapter: What is folded in.
+        files: Its base.
+        folder: Where to; what an interrupted call has left there is gone on with.
+        dtype: Type of the written weights.
+        onto: The base's own weights, or those the quantised base multiplied with while the adapter was trained.
+        on_event: Receives `preparing` events with the bytes that are done.
+
+    Returns:
+        SHA-256 of each file of weights.
+
+    Raises:
+        EngineError: The adapter does not belong to this base, or a file cannot be read or written.
+    """
+    updates, whole = read_updates(adapter)
+    _check_names(adapter, files, [*updates, *whole])
+    quantise = _quantiser(adapter.base, files) if onto == "trained" else _leave
+    key = _identity(adapter, files, dtype=dtype, onto=onto)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = _taken_up(folder, key)
+    total = sum(slot.num_bytes(DTYPES[dtype]) for slots in files.slots.values() for slot in slots)
+    num_bytes, started = 0, time.monotonic()
+
+    def report(num_done: int) -> None:
+        values: dict[str, float | int | str] = {
+            "what": "merging",
+            "done": num_done,
+            "total": total,
+            "seconds": time.monotonic() - started,
+        }
+        on_event(Event("preparing", values=values))
+
+    for file, slots in files.slots.items():
+        if file not in done:
+            writer = ShardWriter(folder / f"{file}.partial", slots, dtype=DTYPES[dtype])
+            try:
+                for slot in slots:
+                    tensor = whole.get(slot.name)
+                    if tensor is None:
+                        tensor = quantise(slot.name, files.tensor(file, slot.name))
+                    writer.write(slot.name, _updated(tensor, updates.get(slot.name), DTYPES[dtype]))
+                    report(num_bytes)
+                    num_bytes += slot.num_bytes(DTYPES[dtype])
+                done[file] = writer.close()
+            finally:
+                writer.abandon()
+            os.replace(folder / f"{file}.partial", folder / file)
+            _note(folder, key, done)
+        else:
+            num_bytes += sum(slot.num_bytes(DTYPES[dtype]) for slot in slots)
+    _write_settings(files, folder, dtype=dtype, total=total)
+    (folder / _DONE).unlink()
+    report(total)
+    return done
+
+
+def _slots(file: Path) -> tuple[Slot, ...]:
+    with safe_open(file, framework="pt") as opened:
+        return tuple(Slot(name, tuple(opened.get_slice(name).get_shape())) for name in opened.keys())  # noqa: SIM118
+
+
+def _scale(config: LoraConfig, module: str) -> float:
+    rank = _by_pattern(config.rank_pattern, module, config.r)
+    alpha = _by_pattern(config.alpha_pattern, module, config.lora_alpha)
+    return float(alpha / (math.sqrt(rank) if config.use_rslora else rank))
+
+
+def _by_pattern(patterns: Mapping[str, int] | None, module: str, otherwise: int) -> int:
+    for pattern, value in (patterns or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            return value
+    return otherwise
+
+
+def _check_names(adapter: Adapter, files: BaseFiles, names: Sequence[str]) -> None:
+    known = {slot.name for slots in files.slots.values() for slot in slots}
+    unknown = sorted(set(names) - known)
+    if unknown:
+        raise EngineError(
+            f"{len(unknown)} of the adapter's {len(names)} weights are not in '{adapter.base.name}' ({unknown[0]} ...)",
+            where=str(adapter.folder),
+            needed="the base model the adapter was trained on",
+        )
+    if not names:
+        raise EngineError("the adapter changes no weight", where=str(adapter.folder))
+
+
+def _updated(weight: torch.Tensor, update: Update | None, dtype: torch.dtype) -> torch.Tensor:
+    if update is None:
+        return weight.to(dtype)
+    exact_OI = weight.to(torch.float32, copy=True)
+    update.apply(exact_OI)
+    return exact_OI.to(dtype)
+
+
+def _leave(name: str, weight: torch.Tensor) -> torch.Tensor:
+    del name
+    return weight
+
+
+def _quantiser(base: BaseModel, files: BaseFiles) -> Callable[[str, torch.Tensor], torch.Tensor]:
+    """Return what makes of a weight the numbers that the quantised base multiplies with."""
+    with quiet(), torch.device("meta"):
+        model: HfModel = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(files.folder)))
+    head = model.get_output_embeddings()
+    layers = [(name, layer) for name, layer in model.named_modules() if type(layer) is nn.Linear and layer is not head]
+    names = {f"{name}.weight" for name, _ in layers}
+
+    def quantised(name: str, weight_OI: torch.Tensor) -> torch.Tensor:
+        return as_trained(weight_OI, base) if name in names else weight_OI
+
+    return quantised
+
+
+def as_trained(weight_OI: torch.Tensor, base: BaseModel) -> torch.Tensor:
+    """Return the numbers that a quantised layer multiplies with."""
+    if base.quantization == "nf4":
+        packed, state = bits.quantize_4bit(
+            weight_OI.to(DTYPES[base.compute_dtype]),
+            compress_statistics=base.use_double_quantization,
+            quant_type="nf4",
+        )
+        numbers: torch.Tensor = bits.dequantize_4bit(packed, state)
+        return numbers
+    if base.quantization == "int8":
+        whole, scales_O, _ = bits.int8_vectorwise_quant(weight_OI.to(torch.float16))
+        return whole.float() * (scales_O.float() / 127)[:, None]
+    return weight_OI
+
+
+def _identity(adapter: Adapter, files: BaseFiles, *, dtype: Precision, onto: Onto) -> str:
+    """Return what must be equal for an interrupted merge to be taken up."""
+    digest = hashlib.sha256()
+    for path in sorted(adapter.folder.iterdir()):
+        if path.is_file():
+            digest.update(path.name.encode() + path.read_bytes())
+    for file in files.slots:
+        status = (files.folder / file).stat()
+        digest.update(f"{file} {status.st_size} {status.st_mtime_ns}".encode())
+    digest.update(f"{adapter.base} {dtype} {onto}".encode())
+    return digest.hexdigest()
+
+
+def _taken_up(folder: Path, key: str) -> dict[str, str]:
+    """Return the whole files of an interrupted merge of the same parts; anything else there goes."""
+    try:
+        document = json.loads((folder / _DONE).read_text(encoding="utf-8"))
+        if document["key"] == key and all((folder / name).is_file() for name in document["files"]):
+            return dict(document["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    shutil.rmtree(folder)
+    folder.mkdir()
+    _note(folder, key, {})
+    return {}
+
+
+def _note(folder: Path, key: str, done: Mapping[str, str]) -> None:
+    partial = folder / f"{_DONE}.partial"
+    with partial.open("w", encoding="utf-8") as stream:
+        json.dump({"key": key, "files": done}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, folder / _DONE)
+
+
+def _write_settings(files: BaseFiles, folder: Path, *, dtype: Precision, total: int) -> None:
+    """Write what stands beside the weights: the settings in the new type, the index, and the licence's files."""
+    for pattern in ("generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*"):
+        for path in files.folder.glob(pattern):
+            shutil.copyfile(path, folder / path.name)
+    config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+    config.pop("torch_dtype", None)
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": dtype}, indent=2) + "\n", encoding="utf-8")
+    if (files.folder / INDEX).is_file() or len(files.slots) > 1:
+        places = {slot.name: file for file, slots in files.slots.items() for slot in slots}
+        index = {"metadata": {"total_size": total}, "weight_map": places}
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _not_a_lora(adapter: Adapter, key: str) -> EngineError:
+    return EngineError(
+        f"the adapter holds '{key}', which cannot be folded into a weight",
+        where=str(adapter.folder),
+        needed="lora_A, lora_B and lora_magnitude_vector of linear layers, or whole weights",
+    )

@@ -9,6 +9,7 @@ from duologue.characters import Character
 from duologue.chat import Bot, Cast, Sessions
 from duologue.engine import Generator
 from duologue.engine.fake import FakeGenerator
+from duologue.guard import Judge
 from duologue.memory import MemoryStore
 from tests.chat.made import NYX, Clock, a_config
 
@@ -27,6 +28,7 @@ def make_bot(tmp_path: Path) -> Iterator[MakeBot]:
         clock: Clock | None = None,
         is_trained: bool = False,
         character_section: dict[str, object] | None = None,
+        judge: Judge | None = None,
         **sections: dict[str, object],
     ) -> Bot:
         bot = Bot(
@@ -37,6 +39,7 @@ def make_bot(tmp_path: Path) -> Iterator[MakeBot]:
             memory=MemoryStore.open(tmp_path / "memory.sqlite"),
             clock=clock or Clock(),
             is_trained=is_trained,
+            judge=judge,
         )
         opened.append(bot)
         return bot

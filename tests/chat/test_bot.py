@@ -143,7 +143,7 @@ def test_a_completion_stores_and_remembers_nothing(make_bot: MakeBot) -> None:
     say(bot, bot.new_session(), "My boat is called Petrel.")
     before = remembered(bot)
     messages = [Message("user", "Hi"), Message("assistant", ""), Message("user", "What is my boat called?")]
-    reply = bot.complete(messages, Sampling(max_new_tokens=50), cancel=threading.Event()).read()
+    reply = bot.completions.of_character(messages, Sampling(max_new_tokens=50), cancel=threading.Event()).read()
     assert reply.text.startswith("You said: Hi")
     assert reply.recalled == ()
     assert "Petrel" not in engine.prompts[-1]
@@ -154,13 +154,15 @@ def test_a_completion_stores_and_remembers_nothing(make_bot: MakeBot) -> None:
 def test_a_system_message_of_the_caller_replaces_the_card(make_bot: MakeBot) -> None:
     engine = Recording()
     messages = [Message("system", "You are a kettle."), Message("user", "Who are you?")]
-    make_bot(engine).complete(messages, Sampling(), cancel=threading.Event()).read()
+    make_bot(engine).completions.of_character(messages, Sampling(), cancel=threading.Event()).read()
     assert engine.prompts == ["system\nYou are a kettle.\nuser\nWho are you?\nassistant\n"]
 
 
 def test_a_reply_takes_at_most_half_of_the_context(make_bot: MakeBot) -> None:
     bot = make_bot(FakeGenerator(reply="word " * 9000), generation={"context_tokens": 128})
-    reply = bot.complete([Message("user", "hello")], Sampling(max_new_tokens=4096), cancel=threading.Event()).read()
+    reply = bot.completions.of_character(
+        [Message("user", "hello")], Sampling(max_new_tokens=4096), cancel=threading.Event()
+    ).read()
     assert (reply.num_reply_tokens, reply.finish_reason) == (64, "length")
 
 
@@ -168,7 +170,8 @@ def test_a_reply_takes_at_most_half_of_the_context(make_bot: MakeBot) -> None:
     ("messages", "reason"),
     [
         ([], "empty"),
-        ([Message("user", "hi"), Message("assistant", "hello")], "empty"),
+        ([Message("assistant", "hello")], "empty"),
+        ([Message("user", "hi"), Message("assistant", " ")], "empty"),
         ([Message("user", "  ")], "empty"),
         ([Message("system", "x" * 9000), Message("user", "hi")], "too_long"),
         ([Message("user", "word " * 1500), Message("assistant", "a"), Message("user", "word " * 1550)], None),
@@ -179,11 +182,11 @@ def test_a_reply_takes_at_most_half_of_the_context(make_bot: MakeBot) -> None:
 def test_what_a_completion_refuses(make_bot: MakeBot, messages: list[Message], reason: str | None) -> None:
     bot = make_bot()
     if reason is None:
-        reply = bot.complete(messages, Sampling(), cancel=threading.Event()).read()
+        reply = bot.completions.of_character(messages, Sampling(), cancel=threading.Event()).read()
         assert reply.num_forgotten_messages == 0 or reply.num_prompt_tokens <= 4096
         return
     with pytest.raises(GuardError) as caught:
-        bot.complete(messages, Sampling(), cancel=threading.Event())
+        bot.completions.of_character(messages, Sampling(), cancel=threading.Event())
     assert caught.value.reason == reason
 
 

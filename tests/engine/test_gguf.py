@@ -9,8 +9,7 @@ from duologue.engine import NOT_TRAINED, Adapter, BaseModel, Example, Sampling, 
 from duologue.engine.bundled import bundled_file
 from duologue.engine.gguf import GgufGenerator
 from duologue.engine.gguf.metadata import read_metadata
-from duologue.engine.gguf.template import MAX_TEMPLATE_CHARS, ChatTemplate
-from duologue.errors import ConfigError, DataError, EngineError
+from duologue.errors import ConfigError, EngineError
 from duologue.messages import Message
 
 BASE = BaseModel("bundled:smollm2-135m")
@@ -299,35 +298,3 @@ def test_a_closed_generator_refuses_work():
         list(closed.stream((1, 2), GREEDY, cancel=threading.Event()))
     with pytest.raises(EngineError, match="closed"):
         closed.tokenizer.render(QUESTION, add_generation_prompt=True)
-
-
-# ------------------------------------------------------------------------------------------------------------- template
-
-
-def _template(source):
-    return ChatTemplate(source, bos_token="<s>", eos_token="</s>", where="model.gguf")
-
-
-def test_a_template_gets_its_tokens_and_its_whitespace_rules():
-    loop = "{% for m in messages %}\n  {% generation %}\n{{ m['content'] }}\n  {% endgeneration %}\n{% endfor %}"
-    source = "{{ bos_token }}\n" + loop
-    assert (
-        _template(source).render(QUESTION[:1], add_generation_prompt=False) == "<s>\nYou are a helpful AI assistant.\n"
-    )
-
-
-@pytest.mark.parametrize(
-    "source", ["{{ raise_exception('no system role') }}", "{{ ''.__class__.__mro__ }}", "{{ messages[9].content.x }}"]
-)
-def test_a_template_that_refuses_or_breaks_out_is_a_data_error(source):
-    with pytest.raises(DataError, match=r"roles are system, user"):
-        _template(source).render(QUESTION, add_generation_prompt=True)
-
-
-@pytest.mark.parametrize(
-    ("source", "found"),
-    [("", "no chat template"), ("{% if %}", "does not compile"), ("x" * (MAX_TEMPLATE_CHARS + 1), "characters")],
-)
-def test_a_template_that_cannot_be_used_is_an_engine_error(source, found):
-    with pytest.raises(EngineError, match=found):
-        _template(source)

@@ -7,7 +7,7 @@ import pytest
 
 from duologue.engine import BaseModel, Sampling, Shelf
 from duologue.engine.fake import FakeGenerator
-from duologue.errors import EngineError
+from duologue.errors import EngineError, GuardError
 from duologue.messages import Message
 
 ONE, TWO = BaseModel("one"), BaseModel("two")
@@ -125,3 +125,48 @@ def test_closing_frees_every_model():
 
     assert opened.now == 0
     assert shelf.names() == ()
+
+
+def test_a_shelf_that_rests_holds_no_model_and_loads_again_when_it_is_asked():
+    opened = Opened()
+    shelf = Shelf(2, open_model=opened)
+    one, two = shelf.lend("fake", ONE), shelf.lend("fake", TWO)
+    ask(one)
+    ask(two)
+
+    assert shelf.rest(timeout_seconds=5)
+    assert opened.now == 0 and shelf.names() == ()
+    assert ask(one) == ANSWER
+
+
+def test_resting_waits_for_a_reply_that_is_being_written_but_not_for_ever():
+    opened = Opened()
+    shelf = Shelf(open_model=opened)
+    one = shelf.lend("fake", ONE)
+    ids = one.tokenizer.render(QUESTION, add_generation_prompt=True)
+    pieces = one.stream(ids, Sampling(), cancel=threading.Event())
+    next(pieces)
+
+    assert not shelf.rest(timeout_seconds=0.01)
+    assert opened.now == 1, "the model is not taken from under the reply"
+    rested = []
+    resting = threading.Thread(target=lambda: rested.append(shelf.rest(timeout_seconds=30)))
+    resting.start()
+    list(pieces)
+    resting.join(30)
+    assert rested == [True] and opened.now == 0
+
+
+def test_whoever_has_no_memory_to_spare_is_asked_before_a_model_is_loaded():
+    opened = Opened()
+    shelf = Shelf(open_model=opened)
+
+    def refuse() -> None:
+        raise GuardError("Lila is being trained", reason="training")
+
+    shelf.ask_before_loading(refuse)
+    with pytest.raises(GuardError, match="being trained"):
+        ask(shelf.lend("fake", ONE))
+    assert opened.names == []
+    shelf.ask_before_loading(lambda: None)
+    assert ask(shelf.lend("fake", ONE)) == ANSWER

@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from duologue.guard.fold import quick_views, views
-from duologue.guard.signals import find_sexual, is_plainly_without_sexual, is_without_sexual
+from duologue.guard.signals import find_sexual, is_plainly_without_signals, is_without_signals
 
 # Pieces that the rules join, split, fold or read as letters.
 PIECES = ["zqflag", "ZQFLAG", "zqf1ag", "zqf!ag", "zqfl@g", "z q f l a g", "z.q.f.l.a.g", "z*q-f.l", "zq", "flag", "\n"]
@@ -38,7 +38,7 @@ scenes = st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_si
 @example(["zqflag²"])
 def test_a_scene_that_passes_the_quick_look_holds_no_signal(texts):
     readings = quick_views(texts)
-    if readings and is_without_sexual(readings):
+    if readings and is_without_signals(readings):
         assert find_sexual("\n".join(views(text) for text in texts)) == ""
 
 
@@ -52,16 +52,16 @@ def test_a_scene_that_passes_the_quick_look_holds_no_signal(texts):
 @example(["zqf_lag zqf|ag"])
 @example(["m4ke l0ve"])
 def test_ascii_that_passes_at_first_sight_holds_no_signal(texts):
-    if is_plainly_without_sexual("\n".join(texts)):
+    if is_plainly_without_signals("\n".join(texts)):
         assert find_sexual("\n".join(views(text) for text in texts)) == ""
 
 
 def test_an_ordinary_scene_passes_at_first_sight():
-    assert is_plainly_without_sexual(
+    assert is_plainly_without_signals(
         "Is the 9:15 late? Four minutes early, and I like that!\nGood (for once). See you."
     )
 
 
 def test_an_ordinary_scene_passes_the_quick_look():
     texts = ["Is the 9:15 late?", "Four minutes early, and I love that. It's a quiet night!", "Good. See you (soon)."]
-    assert is_without_sexual(quick_views(texts))
+    assert is_without_signals(quick_views(texts))

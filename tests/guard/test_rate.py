@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -68,10 +72,57 @@ def test_a_jump_of_the_wall_clock_neither_locks_out_nor_gives_a_burst(
     limiter.take("ann")
 
 
-def test_only_a_bounded_number_of_clients_is_remembered() -> None:
-    limiter = RateLimiter(1, 1, max_clients=3)
-    for client in ("ann", "ben", "cleo", "dora"):
+def test_only_a_bounded_number_of_clients_is_remembered_and_the_heaviest_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Clock(monkeypatch)
+    limiter = RateLimiter(1, 2, max_clients=3)
+    limiter.take("ann")
+    limiter.take("ann")
+    for client in ("ben", "cleo", "dora", "ed", "fay"):
         limiter.take(client)
-    limiter.take("ann")  # seen longest ago, so forgotten
+
+    assert len(limiter._counts) <= 3
     with pytest.raises(GuardError):
-        limiter.take("dora")
+        limiter.take("ann")
+
+
+JUMPING = """
+import os, sys, time
+from duologue.errors import GuardError
+from duologue.guard import RateLimiter
+
+limiter = RateLimiter(60, 2)
+limiter.take("ann"), limiter.take("ann")
+before = time.time()
+with open(os.environ["FAKETIME_TIMESTAMP_FILE"], "w") as file:
+    file.write(sys.argv[1])
+while abs(time.time() - before) < 1800:  # until the clock has jumped
+    pass
+try:
+    limiter.take("ann")
+except GuardError as error:
+    print(error.retry_after_seconds)
+else:
+    print("a free burst")
+"""
+
+
+@pytest.mark.parametrize("jump", ["-1h", "+1h"])
+def test_a_real_jump_of_the_machines_clock_changes_nothing(tmp_path: Path, jump: str) -> None:
+    library = next(Path("/usr/lib").glob("**/faketime/libfaketime.so.1"), None)
+    if library is None:
+        pytest.skip("faketime is not installed")
+    shift = tmp_path / "shift"
+    shift.write_text("+0")
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(shift),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # as in life: setting the clock does not touch the monotonic one
+    }
+    command = [sys.executable, "-c", JUMPING, jump]
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert 0 < float(output) <= 1.0

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.serve.browser import opened_browser
 from tests.serve.running import Running, make_bot, running
 
 
@@ -12,3 +14,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server shared by the tests of a file."""
     with running(make_bot(tmp_path_factory.mktemp("bot"))) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of the page."""
+    with opened_browser() as opened:
+        yield opened

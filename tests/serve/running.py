@@ -1,13 +1,13 @@
 """A really running server: uvicorn in a thread on a free port, around a bot with the fake engine and real stores."""
 
 import contextlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI
 
 from duologue.characters import LILA_FOLDER, load_character
@@ -16,7 +16,9 @@ from duologue.config import Config, Home, make_config
 from duologue.engine import Generator
 from duologue.engine.fake import FakeGenerator
 from duologue.memory import MemoryStore
-from duologue.serve import Library, build_app
+from duologue.serve import Door, Library, build_app
+from duologue.serve.deadlines import Deadlines
+from duologue.serve.run import Server
 
 CARD = LILA_FOLDER / "character.png"
 
@@ -30,12 +32,19 @@ class Running:
         bot: Who answers.
         app: The app.
         stop: Ends it, as a signal would.
+        server: What serves it.
     """
 
     url: str
     bot: Bot
     app: FastAPI
     stop: Callable[[], None]
+    server: Server
+
+    @property
+    def door(self) -> Door:
+        """Accounts, logins and proofs of age."""
+        return self.app.state.facts.door
 
     def num_running(self) -> int:
         """Return how many replies run or wait."""
@@ -91,12 +100,40 @@ def make_bot(folder: Path, *, generator: Generator | None = None, config: Config
 
 @contextlib.contextmanager
 def running(
-    bot: Bot, *, config: Config | None = None, api_key: str = "", card: Path | None = CARD
+    bot: Bot,
+    *,
+    config: Config | None = None,
+    api_key: str = "",
+    card: Path | None = CARD,
+    deadlines: Deadlines | None = None,
+    accounts: Path | None = None,
+    clock: Callable[[], float] = time.time,
+    folder: Path = CARD.parent,
 ) -> Iterator[Running]:
+    """Run a server.
+
+    Args:
+        bot: Who answers; it is closed at the end.
+        config: What the operator has set.
+        api_key: The one key that opens everything.
+        card: The character's card.
+        deadlines: What a connection may take.
+        accounts: Folder of the accounts; a new one, which goes at the end, by default.
+        clock: The time, for logins and proofs of age.
+        folder: The character's folder.
+    """
     config = config or make_test_config()
     home = Home(server=config.server, guard=config.guard, age=config.age)
-    app = build_app(Library.of(bot, home=home, folder=CARD.parent, card=card), home=home, api_key=api_key)
-    server = _Server(app)
+    with contextlib.ExitStack() as stack:
+        accounts = accounts or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        door = Door.open(accounts, home, shared_key=api_key, clock=clock)
+        library = Library.of(bot, home=home, folder=folder, card=card)
+        yield from _run(bot, build_app(library, home=home, door=door), deadlines)
+
+
+def _run(bot: Bot, app: FastAPI, deadlines: Deadlines | None) -> Iterator[Running]:
+    is_ready = threading.Event()
+    server = Server(app, on_ready=is_ready.set, deadlines=deadlines)
     thread = threading.Thread(target=server.run)
     thread.start()
 
@@ -105,21 +142,9 @@ def running(
         thread.join(20)
 
     try:
-        assert server.is_ready.wait(30)
+        assert is_ready.wait(30)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Running(f"http://127.0.0.1:{port}", bot, app, stop)
+        yield Running(f"http://127.0.0.1:{port}", bot, app, stop, server)
     finally:
         stop()
         bot.close()
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(
-            uvicorn.Config(app, port=0, log_config=None, proxy_headers=False, timeout_graceful_shutdown=1, ws="none")
-        )
-        self.is_ready = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets)
-        self.is_ready.set()

@@ -31,7 +31,7 @@ def bot(tmp_path, gate):
 
 
 def ask(bot):
-    return lambda cancel: bot.complete(MESSAGES, Sampling(), cancel=cancel)
+    return lambda cancel: bot.completions.of_character(MESSAGES, Sampling(), cancel=cancel)
 
 
 async def read(generation: Generation) -> str:
@@ -98,7 +98,9 @@ def test_one_chat_writes_one_reply_at_a_time(bot, gate):
 
 
 def test_a_refused_message_becomes_the_generations_error(bot):
-    generation = Generations(1).start(lambda cancel: bot.complete((Message("user", " "),), Sampling(), cancel=cancel))
+    generation = Generations(1).start(
+        lambda cancel: bot.completions.of_character((Message("user", " "),), Sampling(), cancel=cancel)
+    )
     asyncio.run(read(generation))
 
     assert generation.error.reason == "empty"
@@ -112,7 +114,7 @@ def test_a_reader_whose_loop_has_ended_disturbs_nobody(tmp_path):
     def open_stream(cancel):
         started.set()
         assert go_on.wait(5)
-        return bot.complete(MESSAGES, Sampling(), cancel=cancel)
+        return bot.completions.of_character(MESSAGES, Sampling(), cancel=cancel)
 
     generation = Generations(1).start(open_stream)
     assert started.wait(5)

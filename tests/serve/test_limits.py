@@ -8,6 +8,7 @@ import re
 import httpx
 import pytest
 
+from duologue.serve import limits
 from duologue.serve.limits import MAX_BODY_BYTES, BodyLimit, content_security_policy
 
 
@@ -56,7 +57,6 @@ def test_a_body_that_does_not_arrive_is_408():
         "/config",
         "/monitoring",
         "/docs",
-        "/openapi.json",
         "/gradio_api/run/predict",
         "/%2e%2e/secret",
     ],
@@ -91,3 +91,39 @@ def test_the_pages_own_scripts_are_allowed_by_their_hash_and_no_other(server):
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in answer.headers["content-security-policy"]
     assert "sha256" not in content_security_policy(b"no script here")
+
+
+def test_bodies_that_arrive_slowly_take_a_bounded_amount_of_memory_together(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_ARRIVING_BYTES", 3_000)
+    statuses = []
+
+    async def app(scope, receive, send) -> None:
+        raise AssertionError("no body is complete")
+
+    async def run() -> None:
+        limit = BodyLimit(app, max_seconds=60)
+        requests = [asyncio.create_task(post(limit)) for _ in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
+
+    async def post(limit) -> None:
+        parts = iter([b"x" * 1000])
+
+        async def receive() -> dict[str, object]:
+            part = next(parts, None)
+            if part is None:
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": part, "more_body": True}
+
+        async def send(message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append((message["status"], dict(message["headers"]).get(b"retry-after")))
+
+        await limit({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
+
+    asyncio.run(run())
+
+    assert statuses == [(503, b"2"), (503, b"2")]

@@ -7,10 +7,12 @@ from duologue.chat.chain import Chain
 from duologue.chat.context import Context, ContextBlock, LeftOut
 from duologue.chat.counting import TokenCounter
 from duologue.chat.open import load_cast, load_folder_character, memory_scope, open_bot
+from duologue.chat.people import DRAWN_KEYS, People, Person, Wish, drawn_config
 from duologue.chat.sessions import SearchHit, SessionInfo, Sessions, StoredMessage
 from duologue.chat.stream import ReplyStream
 
 __all__ = [
+    "DRAWN_KEYS",
     "Bot",
     "Buffer",
     "Cast",
@@ -19,6 +21,8 @@ __all__ = [
     "ContextBlock",
     "LeftOut",
     "Member",
+    "People",
+    "Person",
     "Placed",
     "ReplyStream",
     "Scene",
@@ -27,6 +31,8 @@ __all__ = [
     "Sessions",
     "StoredMessage",
     "TokenCounter",
+    "Wish",
+    "drawn_config",
     "fit_buffer",
     "load_cast",
     "load_folder_character",

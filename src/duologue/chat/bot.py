@@ -7,16 +7,19 @@ from dataclasses import replace
 from weakref import WeakSet
 
 from duologue.characters import Character
-from duologue.chat import completion
-from duologue.chat.buffer import Buffer, Room, fit_buffer
+from duologue.chat.buffer import Buffer
+from duologue.chat.care import answer_to, is_answered_with_care
 from duologue.chat.cast import Cast, Member, slug
 from duologue.chat.chain import Chain
+from duologue.chat.completions import Completions, Making
 from duologue.chat.context import Context
 from duologue.chat.contexts import Contexts
 from duologue.chat.counting import TokenCounter
 from duologue.chat.drawing import Drawing
 from duologue.chat.editor import Editor
 from duologue.chat.jobs import Passing, StoredReply, gone
+from duologue.chat.own import Own
+from duologue.chat.people import People
 from duologue.chat.recollection import Recollection
 from duologue.chat.sessions import Sessions, last_reply
 from duologue.chat.stage import Ready, Stage
@@ -27,10 +30,10 @@ from duologue.chat.turn import Turn
 from duologue.chat.turns import Turns, nothing_said
 from duologue.chat.turnstile import Turnstile
 from duologue.config import Config
-from duologue.engine import Generator, Sampling
+from duologue.engine import Generator, Sampling, Tokenizer
 from duologue.errors import GuardError
-from duologue.guard import ContentPolicy, InputValidator
-from duologue.memory import HostedMemory, MemoryStore, Receipt, Scope
+from duologue.guard import ContentPolicy, InputValidator, Judge, find_crisis
+from duologue.memory import HostedMemory, MemoryStore, Receipt, Scope, StoredLine
 from duologue.messages import Message, Reply
 
 LOCAL_USER = "local"  # one person at this machine
@@ -44,7 +47,9 @@ class Bot:
         cast: Everyone who takes part in its chats.
         sessions: The saved conversations.
         memory: The long-term memory, or None when it is turned off.
+        people: Names, personas and ways of drawing that users have set for themselves.
         editor: What can be changed in a chat: versions, edits, deletions, branches, greetings, notes.
+        completions: Replies to conversations that the caller keeps.
     """
 
     def __init__(
@@ -59,19 +64,24 @@ class Bot:
         is_trained: bool = False,
         hosted: HostedMemory | None = None,
         told: Sequence[str] = (),
+        people: People | None = None,
+        judge: Judge | None = None,
     ) -> None:
         """Put the parts together; `open_bot` opens them."""
         self.cast = character if isinstance(character, Cast) else Cast((Member.of(character),))
         self.character = self.cast.main.character
         self.sessions = sessions
         self.memory = memory
+        self.people = people or People()
         self._told = tuple(told)
         self._config = config
         self._generator = generator
         self._clock = clock
         self._validator = InputValidator(config.guard.max_input_chars)
         self._policy = ContentPolicy(config.guard.rating)
-        self._recollection = Recollection(memory, sessions, config, cast=self.cast, hosted=hosted)
+        self._recollection = Recollection(
+            memory, sessions, config, cast=self.cast, user_name=self.user_name, hosted=hosted
+        )
         self._recollection.catch_up(LOCAL_USER)
         self._counter = TokenCounter(generator.tokenizer)
         self._stage = Stage(
@@ -84,14 +94,13 @@ class Bot:
             is_trained=is_trained,
         )
         self._is_trained = is_trained
-        names = [config.character.user_name, *(member.name for member in self.cast.members)]
-        stop = [f"\n{name}:" for name in names] if self.cast.is_group else []
-        self._drawing = Drawing(config, generator, stop=stop)
-        self._voice = Voice(generator, Turnstile(), self._policy, clock)
+        self._drawing = Drawing(config, generator, cast=self.cast)
+        self._judge = judge
+        self._voice = Voice(generator, Turnstile(), self._policy, clock, config.guard.crisis_region, judge)
         self._streams: WeakSet[ReplyStream] = WeakSet()
         self._contexts = Contexts(self._counter)
         self._asked_for: dict[str, str] = {}
-        self._summaries = Summaries(self._voice, self._counter, sessions, config, cast=self.cast)
+        self._summaries = Summaries(replace(self._voice, judge=None), self._counter, sessions, config, cast=self.cast)
         self.editor = Editor(
             self.cast,
             config,
@@ -99,9 +108,13 @@ class Bot:
             policy=self._policy,
             changed=self._changed,
             branched=self._recollection.follow_branch,
+            user_name=self.user_name,
             model_id=self.model_id,
         )
         self._turns = Turns(self.cast, sessions, self.editor, model_id=self.model_id)
+        self.completions = Completions(
+            Making(self._own, self._counter, self._validator, self._policy, config.guard), self.cast, self._stream
+        )
 
     @property
     def name(self) -> str:
@@ -132,6 +145,14 @@ class Bot:
         """The configuration, with what was changed since it was opened."""
         return self._drawing.config
 
+    def config_of(self, user: str) -> Config:
+        """Return the configuration with what a user has set; the very same one for a user who has set nothing."""
+        return self.people.get(user).config(self.config, character=self.model_id)
+
+    def user_name(self, user: str) -> str:
+        """Return what `{{user}}` stands for in a user's chats."""
+        return self.people.get(user).name or self._config.character.user_name
+
     def draw(self, *, preset: str = "", **values: str) -> tuple[str, ...]:
         """Draw replies in another way from now on; return the names of the settings this engine cannot honour.
 
@@ -145,9 +166,18 @@ class Bot:
         self._drawing.change(values, preset=preset)
         return self.unsupported()
 
-    def unsupported(self) -> tuple[str, ...]:
-        """Return the names of the sampler settings that would do something but that this engine cannot honour."""
-        return self._drawing.unsupported()
+    def unsupported(self, sampling: Sampling | None = None) -> tuple[str, ...]:
+        """Return the names of the sampler settings that would do something but that this engine cannot honour.
+
+        Args:
+            sampling: The settings; None for those in use.
+        """
+        return self._drawing.unsupported(sampling)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The vocabulary of the model."""
+        return self._generator.tokenizer
 
     def new_session(self, *, user: str = "local", greeting: int = 0) -> str:
         """Make a session that begins with a greeting of the card and return its id.
@@ -159,25 +189,6 @@ class Bot:
         return self.editor.new_session(user=user, greeting=greeting)
 
     # ------------------------------------------------------------------------------------------------------- replies
-
-    def complete(self, messages: Sequence[Message], sampling: Sampling, *, cancel: threading.Event) -> ReplyStream:
-        """Reply to a conversation that the caller keeps; nothing is stored, recalled or remembered.
-
-        Args:
-            messages: Oldest first, the last one from the user; a system message at the front replaces the card's text.
-            sampling: How to draw; a reply never takes more than half of the context.
-            cancel: Set it to stop.
-
-        Raises:
-            GuardError: A message is refused, or the last one does not fit the context.
-        """
-        said = completion.checked(messages, self._validator)
-        bounded = self._drawing.bounded(sampling)
-        scene = completion.scene_of(said, self.cast.main, config=self._config, with_examples=not self._is_trained)
-        room = Room(self.context_tokens, bounded.max_new_tokens)
-        buffer = fit_buffer(scene, counter=self._counter, room=room)
-        self._policy.check([message.content for message in buffer.messages], where="message")
-        return self._stream(Passing(lambda: buffer), bounded, cancel)
 
     def reply(
         self, session_id: str, text: str, *, cancel: threading.Event, user: str = "local", speaker: str = ""
@@ -225,12 +236,19 @@ class Bot:
         """
         self._turns.require(session_id, user)
         message = Message("user", self._validator.validate(text))
-        earlier = self.sessions.path(session_id) or self.editor.greeting_as_said()
+        is_crisis = find_crisis(message.content)
+        earlier = self.sessions.path(session_id) or self.editor.greeting_as_said(user)
         path = (*earlier, StoredMessage(-1, message, "", (), ""))
-        self._stage.check(self._turns.of(session_id, user), path, room=self._drawing.room)
+        if not is_crisis:
+            own = self._own(user)
+            own.stage.check(self._turns.of(session_id, user), path, room=own.drawing.room)
+            self._check_tokens(message.content)
         if earlier and not earlier[0].id:
             self.sessions.append(session_id, earlier[0].message, finish_reason="stop")
-        return self.sessions.append(session_id, message)
+        message_id = self.sessions.append(session_id, message)
+        if is_crisis and self._config.guard.rating == "general" and not self._is_allowed(message.content):
+            self.sessions.hide(message_id)  # it is answered, and what follows is not refused for it
+        return message_id
 
     def next_reply(
         self, session_id: str, *, cancel: threading.Event, user: str = "local", speaker: str = ""
@@ -249,6 +267,8 @@ class Bot:
         Raises:
             DataError: There is no such session, or nobody is called so.
         """
+        if not speaker and is_answered_with_care(self.sessions.path(session_id)):
+            return None
         turn = self._turns.next(session_id, user, speaker=speaker)
         return self._answer(turn, cancel) if turn else None
 
@@ -286,6 +306,8 @@ class Bot:
             DataError: There is no such session.
         """
         turn = self._turns.rest(session_id, user)
+        if is_answered_with_care(self.sessions.path(session_id)):
+            raise nothing_said("this answer is whole")
         if "continues" in self.unsupported():
             raise GuardError("this engine cannot go on with a reply", reason="unsupported", where="session")
         return self._answer(turn, cancel)
@@ -299,12 +321,13 @@ class Bot:
         """
         turn = self._turns.users_own(session_id, user)
 
+        own = self._own(user)
+
         def make() -> Buffer:
-            ready = self._stage.ready(turn, self.sessions.path(session_id), room=self._drawing.room)
+            ready = own.stage.ready(turn, self.sessions.path(session_id), room=own.drawing.room)
             return ready.prepared.buffer
 
-        name = self._config.character.user_name
-        return self._stream(Passing(make), self._drawing.for_reply, cancel, speaker=name)
+        return self._stream(Passing(make), own.drawing.for_reply, cancel, speaker=self.user_name(user))
 
     def edit_and_reply(
         self, session_id: str, message_id: int, text: str, *, cancel: threading.Event, user: str = "local"
@@ -318,7 +341,10 @@ class Bot:
         self._turns.require(session_id, user)
         if self.editor.find(session_id, message_id).message.role != "user":
             raise nothing_said("this message is not the user's")
-        new_id = self.editor.edit_beside(session_id, message_id, self._validator.validate(text), user=user)
+        text = self._validator.validate(text)
+        if not find_crisis(text):
+            self._check_tokens(text)
+        new_id = self.editor.edit_beside(session_id, message_id, text, user=user)
         return self._answer(self._turns.reply_to(session_id, user, new_id), cancel)
 
     # ------------------------------------------------------------------------------------------------- around replies
@@ -339,8 +365,13 @@ class Bot:
         is_asked = bool(path) and path[-1].message.role == "user"
         turn = self._turns.of(session_id, user)
         turn = turn if is_asked else replace(turn, trigger="view")
-        ready = self._stage.ready(turn, path, room=self._drawing.room)
+        own = self._own(user)
+        ready = own.stage.ready(turn, path, room=own.drawing.room)
         return self._contexts.view(ready.prepared, session_id=session_id, context_tokens=self.context_tokens)
+
+    def sent_context(self, session_id: str) -> Context | None:
+        """Return the last prompt of a session if it was sent since the bot was opened; needs no model."""
+        return self._contexts.find(session_id)
 
     def remind(self, session_id: str, words: str) -> None:
         """Recall for the next reply what bears on these words as well, whatever was recalled a short while ago."""
@@ -353,6 +384,23 @@ class Bot:
         self.sessions.forget_recalled({*memory_ids, *receipt.ids})
         self._contexts.clear()
         return receipt
+
+    def edit_memory(self, memory_id: int, text: str, *, user: str = LOCAL_USER) -> StoredLine:
+        """Change what a memory of the folder's own character says, also where a copy of it is kept elsewhere.
+
+        Raises:
+            DataError: There is no such memory of this user.
+            GuardError: The text is refused.
+        """
+        return self._recollection.edit(memory_id, text, scope=Scope(user, self.model_id))
+
+    def hide_memory(self, memory_id: int, *, is_private: bool = True, user: str = LOCAL_USER) -> StoredLine:
+        """Never recall a memory, or again; a copy of it elsewhere goes, or comes back.
+
+        Raises:
+            DataError: There is no such memory of this user.
+        """
+        return self._recollection.hide(memory_id, is_private=is_private, scope=Scope(user, self.model_id))
 
     def delete_session(self, session_id: str) -> None:
         """Delete a session and what is remembered of it, to the last byte."""
@@ -368,7 +416,8 @@ class Bot:
     def notices(self) -> tuple[str, ...]:
         """Return what a person should know: a file that was restored, a server that does not answer; each once."""
         told, self._told = self._told, ()
-        return (*told, *self._recollection.notices())
+        judged = self._judge.notices() if self._judge else ()
+        return (*told, *judged, *self._recollection.notices())
 
     def close(self) -> None:
         """End the replies that run, keeping what was said, then free the model and close sessions and memory."""
@@ -379,6 +428,8 @@ class Bot:
         try:
             self._recollection.end_work()
             self._generator.close()
+            if self._judge:
+                self._judge.close()
             self.sessions.close()
             self._recollection.close()
         finally:
@@ -386,11 +437,37 @@ class Bot:
 
     # --------------------------------------------------------------------------------------------------------- parts
 
+    def _own(self, user: str) -> Own:
+        """Return what makes and draws a user's prompts."""
+        config = self.config_of(user)
+        if config is self.config:
+            return Own(self._stage, self._drawing)
+        return Own(self._stage.for_config(config), self._drawing.for_config(config))
+
     def _answer(self, turn: Turn, cancel: threading.Event) -> ReplyStream:
         self._summaries.make_way()
         self._recollection.catch_up(turn.user, but=turn.session_id)
-        job = StoredReply(turn, self.sessions, prepare=self._prepare, after=self._after, clock=self._clock)
-        return self._stream(job, self._drawing.for_reply, cancel, speaker=turn.member.name)
+        said = [] if turn.trigger == "continue" else [e.message for e in self.sessions.path_to(turn.after_id)[-1:]]
+        job = StoredReply(
+            turn,
+            self.sessions,
+            prepare=self._prepare,
+            after=self._after,
+            clock=self._clock,
+            answer=answer_to(said, self._config.guard.crisis_region),
+        )
+        sampling = Sampling() if job.answer else self._own(turn.user).drawing.for_reply
+        return self._stream(job, sampling, cancel, speaker=turn.member.name)
+
+    def _check_tokens(self, text: str) -> None:
+        self._counter.check(text, guard=self._config.guard, context_tokens=self.context_tokens)
+
+    def _is_allowed(self, text: str) -> bool:
+        try:
+            self._policy.check([text], where="message")
+        except GuardError:
+            return False
+        return True
 
     def _stream(self, job: Job, sampling: Sampling, cancel: threading.Event, *, speaker: str = "") -> ReplyStream:
         stream = ReplyStream(job, self._voice, sampling=sampling, cancel=cancel, speaker=speaker)
@@ -406,8 +483,9 @@ class Bot:
         if not path:
             raise gone(turn.session_id)
         asked_for = self._asked_for.pop(turn.session_id, "")
-        ready = self._stage.ready(turn, path, room=self._drawing.room, later=later, asked_for=asked_for)
-        self._stage.keep(turn, path, ready)
+        own = self._own(turn.user)
+        ready = own.stage.ready(turn, path, room=own.drawing.room, later=later, asked_for=asked_for)
+        own.stage.keep(turn, path, ready)
         return ready
 
     def _after(self, turn: Turn, ready: Ready | None, reply: Reply) -> None:
@@ -421,7 +499,8 @@ class Bot:
         self._recollection.follow(turn.session_id, user=turn.user)
         if ready is not None and self.config.generation.summarise:
             num_left = ready.prepared.buffer.num_forgotten_messages
-            self._summaries.update(turn.session_id, num_left, context_tokens=self.context_tokens)
+            name = self.user_name(turn.user)
+            self._summaries.update(turn.session_id, num_left, context_tokens=self.context_tokens, user_name=name)
 
     def _changed(self, session_id: str, user: str) -> None:
         self._contexts.drop(session_id)

@@ -3,7 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from duologue.config import GuardSection
 from duologue.engine import Tokenizer
+from duologue.guard import check_tokens
 from duologue.messages import Message
 
 _NUM_KEPT = 20_000  # texts; a count takes about 100 bytes beside the text, which the session holds anyway
@@ -42,6 +44,16 @@ class TokenCounter:
         if len(self._counts) > _NUM_KEPT:
             self._counts.popitem(last=False)
         return count
+
+    def check(self, text: str, *, guard: GuardSection, context_tokens: int) -> None:
+        """Refuse a person's message that is longer than the guard allows; `auto` allows half of the context.
+
+        Raises:
+            GuardError: With reason `too_long`.
+        """
+        max_tokens = context_tokens // 2 if guard.max_input_tokens == "auto" else guard.max_input_tokens
+        if len(text.encode()) > max_tokens:  # a token has a byte at least
+            check_tokens(self.text(text), max_tokens)
 
     def message(self, text: str) -> int:
         """Return the tokens of a text as a message of its own, the template's marks around it included."""

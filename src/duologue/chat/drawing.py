@@ -1,9 +1,10 @@
 """How replies are drawn: the settings of duologue.toml as the engines take them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from duologue.chat.buffer import Room
+from duologue.chat.cast import Cast
 from duologue.config import PRESET_KEYS, Config, make_config
 from duologue.engine import Generator, Sampling, Tokenizer
 from duologue.errors import ConfigError, DataError
@@ -45,10 +46,10 @@ class Drawing:
     Args:
         config: The configuration as it was opened.
         generator: The engine.
-        stop: Texts that end a reply besides those of the configuration, such as other characters' names.
+        cast: In a chat of several, the name of whoever speaks next ends a reply.
     """
 
-    def __init__(self, config: Config, generator: Generator, *, stop: Sequence[str] = ()) -> None:
+    def __init__(self, config: Config, generator: Generator, *, cast: Cast | None = None) -> None:
         """Take the settings of the configuration.
 
         Raises:
@@ -56,7 +57,8 @@ class Drawing:
         """
         self.config = config
         self._generator = generator
-        self._stop = tuple(stop)
+        self._cast = cast
+        self._stop = _names_that_end(cast, config) if cast is not None and cast.is_group else ()
         self.sampling = make_sampling(config, generator.tokenizer)
 
     @property
@@ -79,6 +81,10 @@ class Drawing:
         """Leave at least half of the context to the prompt."""
         return replace(sampling, max_new_tokens=max(1, min(sampling.max_new_tokens, self.context_tokens // 2)))
 
+    def for_config(self, config: Config) -> "Drawing":
+        """Return the same with another configuration."""
+        return Drawing(config, self._generator, cast=self._cast)
+
     def change(self, values: Mapping[str, str], *, preset: str = "") -> None:
         """Take a preset, or other values.
 
@@ -90,9 +96,23 @@ class Drawing:
         self.sampling = make_sampling(config, self._generator.tokenizer)
         self.config = config
 
-    def unsupported(self) -> tuple[str, ...]:
-        """Return the names of settings that would do something but that the engine cannot honour."""
-        return self._generator.unsupported(self.sampling)
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The vocabulary of the model."""
+        return self._generator.tokenizer
+
+    def unsupported(self, sampling: Sampling | None = None) -> tuple[str, ...]:
+        """Return the names of settings that would do something but that the engine cannot honour.
+
+        Args:
+            sampling: The settings; None for those in use.
+        """
+        return self._generator.unsupported(self.sampling if sampling is None else sampling)
+
+
+def _names_that_end(cast: Cast, config: Config) -> tuple[str, ...]:
+    names = (config.character.user_name, *(member.name for member in cast.members))
+    return tuple(f"\n{name}:" for name in names)
 
 
 def make_sampling(config: Config, tokenizer: Tokenizer) -> Sampling:

@@ -9,7 +9,7 @@ from duologue.chat.summary import Summary, keep_summary, valid_summary
 from duologue.chat.tree import NO_MESSAGE, SessionTree, StoredMessage, TreeMessage
 from duologue.config import Config
 from duologue.errors import DataError, GuardError
-from duologue.guard import ContentPolicy, InputValidator
+from duologue.guard import ContentPolicy, InputValidator, find_crisis
 from duologue.messages import Message
 
 
@@ -23,6 +23,7 @@ class Editor:
         policy: What no chat may hold.
         changed: Hears of the session and the user of each change.
         branched: Hears of a session, its branch and the user.
+        user_name: Returns what a user is called.
         model_id: Owner of the sessions.
     """
 
@@ -35,6 +36,7 @@ class Editor:
         policy: ContentPolicy,
         changed: Callable[[str, str], None],
         branched: Callable[[str, str, str], None],
+        user_name: Callable[[str], str],
         model_id: str,
     ) -> None:
         """Keep the parts."""
@@ -44,22 +46,29 @@ class Editor:
         self._policy = policy
         self._changed = changed
         self._branched = branched
+        self._user_name = user_name
         self._model_id = model_id
         self._validator = InputValidator(config.guard.max_input_chars)
 
     @property
     def greetings(self) -> tuple[str, ...]:
         """The card's greetings with the names put in; in a chat of several those for groups come first."""
+        return self.greetings_for("local")
+
+    def greetings_for(self, user: str) -> tuple[str, ...]:
+        """Return the card's greetings as a user gets them."""
         character = self._cast.main.character
         texts = (character.greeting, *character.alternate_greetings)
         if self._cast.is_group:
             texts = (*character.group_only_greetings, *texts)
-        user_name = self._config.character.user_name
+        user_name = self._user_name(user)
         return tuple(character.resolve_macros(text, user_name=user_name) for text in texts if text.strip())
 
-    def greeting_as_said(self) -> tuple[StoredMessage, ...]:
+    def greeting_as_said(self, user: str = "local") -> tuple[StoredMessage, ...]:
         """Return the first greeting as a message that is not stored yet; its id is 0."""
-        return tuple(StoredMessage(0, Message("assistant", text), "", (), "stop") for text in self.greetings[:1])
+        return tuple(
+            StoredMessage(0, Message("assistant", text), "", (), "stop") for text in self.greetings_for(user)[:1]
+        )
 
     def new_session(self, *, user: str = "local", greeting: int = 0) -> str:
         """Make a session that begins with a greeting, with the other greetings as versions beside it.
@@ -67,7 +76,7 @@ class Editor:
         Raises:
             DataError: There is no greeting of this number, counted from 0.
         """
-        greetings = self.greetings
+        greetings = self.greetings_for(user)
         if not greetings and not greeting:
             return self._sessions.create(character=self._model_id, user=user)
         if not 0 <= greeting < len(greetings):
@@ -195,7 +204,7 @@ class Editor:
         """Return the author's note of a session: its own, or that of the configuration."""
         return chat_state.read_note(self._sessions, session_id, config=self._config)
 
-    def set_note(self, session_id: str, text: str, *, depth: int | None = None) -> None:
+    def set_note(self, session_id: str, text: str, *, depth: int | None = None, user: str = "local") -> None:
         """Give a session an author's note of its own; an empty text leaves it without one.
 
         Raises:
@@ -206,7 +215,7 @@ class Editor:
             self._policy.check([text], where="note")
         depth = self.note(session_id).depth if depth is None else max(0, depth)
         self._sessions.set_state(session_id, chat_state.NOTE, {"text": text, "depth": depth})
-        self._changed(session_id, "local")
+        self._changed(session_id, user)
 
     def summary(self, session_id: str) -> Summary | None:
         """Return the summary of what fell out of a chat's buffer; None when there is none that is true."""
@@ -235,12 +244,14 @@ class Editor:
     def _checked(self, session_id: str, message_id: int, text: str) -> str:
         entry = self.find(session_id, message_id)
         text = self._validator.validate(text)
+        if entry.message.role == "user" and find_crisis(text):
+            return text  # it is answered, never refused
         self._policy.check([*(other.message.content for other in self._around(entry)), text], where="message")
         return text
 
     def _around(self, entry: StoredMessage) -> Sequence[StoredMessage]:
         path = self._sessions.path(entry.session_id)
-        return [other for other in path if other.id != entry.id][-_SCENE_MESSAGES:]
+        return [other for other in path if other.id != entry.id and not other.is_hidden][-_SCENE_MESSAGES:]
 
 
 _SCENE_MESSAGES = 40  # of a chat are looked at together with an edited text; a prompt is checked as a whole anyway

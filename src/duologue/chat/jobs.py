@@ -19,19 +19,15 @@ class Passing:
 
     Attributes:
         make: Makes the prompt when the reply's turn has come.
+        prefix: What the reply goes on from; empty for one that begins.
+        recalled: The memory lines in the prompt.
+        answer: The whole reply, where no model is asked; empty asks the model.
     """
 
     make: Callable[[], Buffer]
-
-    @property
-    def prefix(self) -> str:
-        """It begins."""
-        return ""
-
-    @property
-    def recalled(self) -> tuple[RecalledLine, ...]:
-        """Nothing is recalled for it."""
-        return ()
+    prefix: str = ""
+    recalled: tuple[RecalledLine, ...] = ()
+    answer: str = ""
 
     def prepare(self) -> Buffer:
         """Return the prompt."""
@@ -53,6 +49,7 @@ class StoredReply:
         prepare: Makes the prompt from the session as it is when the reply's turn has come.
         after: Hears of the end, whatever it was; the prompt is None when there never was one.
         clock: Seconds that only go forward.
+        answer: The whole reply, where no model is asked; empty asks the model.
     """
 
     def __init__(
@@ -63,6 +60,7 @@ class StoredReply:
         prepare: Callable[[Turn], Ready],
         after: Callable[[Turn, Ready | None, Reply], None],
         clock: Callable[[], float],
+        answer: str = "",
     ) -> None:
         """Bind the parts; the first text makes the row."""
         self._turn = turn
@@ -70,6 +68,7 @@ class StoredReply:
         self._prepare = prepare
         self._after = after
         self._clock = clock
+        self.answer = answer
         self._ready: Ready | None = None
         self._goes_on = turn.trigger == "continue" and turn.replaced is not None
         self._message_id = turn.replaced.id if self._goes_on and turn.replaced else None

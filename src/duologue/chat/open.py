@@ -1,19 +1,20 @@
 """A character's folder to a bot."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from duologue.characters import Character, Lorebook, load_character, load_lorebook
+from duologue.characters import Character, load_character, load_lorebook
 from duologue.chat.bot import Bot
 from duologue.chat.cast import Cast, Member, slug
+from duologue.chat.people import People
 from duologue.chat.sessions import Sessions
 from duologue.config import Config
-from duologue.engine import Adapter, BaseModel, EngineName, Shelf, open_generator
+from duologue.engine import Adapter, BaseModel, EngineName, Generator, Shelf, open_generator
 from duologue.engine.embed import open_embedder
 from duologue.errors import ConfigError
-from duologue.guard import ContentPolicy
+from duologue.guard import ContentPolicy, ModelJudge, check_character
 from duologue.memory import MemoryStore, Scope, open_hosted
 
 
@@ -27,6 +28,8 @@ def open_bot(
     database_url: str = "",
     supermemory_key: str = "",
     shelf: Shelf | None = None,
+    people: People | None = None,
+    judge_key: str = "",
 ) -> Bot:
     """Open cards, lorebooks, sessions, memory and model of a character's folder.
 
@@ -39,6 +42,8 @@ def open_bot(
         database_url: Address of a PostgreSQL database for chats and memories; empty for files in the folder.
         supermemory_key: Key of the second memory, where `memory.supermemory` asks for it.
         shelf: Where the model is shared with other bots and loaded once it is needed; None loads one of its own now.
+        people: What users have set for themselves, shared by the bots of a server.
+        judge_key: API key of the judge's server (`guard.judge`).
 
     Raises:
         DuologueError: One of the parts cannot be opened; what was opened before is closed again.
@@ -66,6 +71,7 @@ def open_bot(
                 hosted.start()
                 opened.callback(hosted.close)
         base = adapter.base if adapter is not None else _base(config)
+        base = replace(base, trusted_code=config.model.trusted_code)
         lend = open_generator if shelf is None else shelf.lend
         generator = lend(engine, base, adapter=adapter, api_key=api_key)
         opened.callback(generator.close)
@@ -78,6 +84,8 @@ def open_bot(
             is_trained=adapter is not None,
             hosted=hosted,
             told=told,
+            people=people,
+            judge=_judge(config, lend, api_key=judge_key),
         )
         opened.pop_all()
     return bot
@@ -130,37 +138,27 @@ def _check_names(members: Sequence[Member], config: Config) -> None:
 
 def _check_cast(cast: Cast, config: Config) -> None:
     """Refuse cards and lore that no chat may hold, before anything is opened."""
-    policy = ContentPolicy(config.guard.rating)
-    settings = config.character
-    policy.check([settings.persona, settings.author_note], where="character")
+    rating, settings = config.guard.rating, config.character
+    ContentPolicy(rating).check([settings.persona, settings.author_note], where="character")
     for number, member in enumerate(cast.members):
         where = (settings.companions[number - 1] if number else settings.card) or "character"
-        policy.check(_texts(member.character), where=where)
-        for book in member.lorebooks:
-            _check_lore(book, member.character, policy=policy)
+        check_character(member.character, rating=rating, where=where, lorebooks=member.lorebooks)
 
 
-def _check_lore(book: Lorebook, character: Character, *, policy: ContentPolicy) -> None:
-    for entry in book.entries:
-        if entry.is_enabled:
-            where = f"lorebook '{book.name or character.name}', entry {entry.uid}"
-            policy.check([character.description, entry.content], where=where)
+def _judge(config: Config, lend: Callable[..., Generator], *, api_key: str) -> ModelJudge | None:
+    """Return the model that is asked as well. One on this machine counts among the models in memory."""
+    guard = config.guard
+    if not guard.judge:
+        return None
+    is_remote = "://" in guard.judge
+    engine: EngineName = "remote" if is_remote else "gguf" if guard.judge.endswith(".gguf") else "hf"
 
+    def open_model() -> Generator:
+        if is_remote:
+            return open_generator(engine, BaseModel(name=guard.judge), api_key=api_key)
+        return lend(engine, BaseModel(name=guard.judge))
 
-def _texts(character: Character) -> tuple[str, ...]:
-    return (
-        character.name,
-        character.description,
-        character.personality,
-        character.scenario,
-        character.system_prompt,
-        character.example_dialogue,
-        character.post_history_instructions,
-        character.depth_prompt.text if character.depth_prompt else "",
-        character.greeting,
-        *character.alternate_greetings,
-        *character.group_only_greetings,
-    )
+    return ModelJudge(open_model, guard.judge_format, rating=guard.rating)
 
 
 def _base(config: Config) -> BaseModel:

@@ -5,7 +5,7 @@ session are made equal to what the path says. That never delays a reply, and wha
 """
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from duologue.chat.cast import Cast, Member
@@ -14,7 +14,7 @@ from duologue.chat.tree import StoredMessage
 from duologue.chat.worker import Worker
 from duologue.config import Config
 from duologue.errors import DataError, DuologueError
-from duologue.memory import HostedMemory, MemoryStore, Scope, Source, fuse
+from duologue.memory import HostedMemory, MemoryStore, Scope, Source, StoredLine, fuse
 from duologue.messages import RecalledLine
 
 FOLLOWED = "followed"  # the session's state that says which path memory has followed
@@ -32,6 +32,7 @@ class Recollection:
         sessions: What is followed.
         config: Says how many lines are recalled.
         cast: Whose memories they are.
+        user_name: Returns what a user is called.
         hosted: A second reader beside the store; never waited for long, never a reason to fail.
     """
 
@@ -42,6 +43,7 @@ class Recollection:
         config: Config,
         *,
         cast: Cast,
+        user_name: Callable[[str], str],
         hosted: HostedMemory | None = None,
     ) -> None:
         """Keep the parts."""
@@ -50,7 +52,7 @@ class Recollection:
         self._memory = memory
         self._sessions = sessions
         self._num_recalled = config.memory.num_recalled
-        self._user_name = config.character.user_name
+        self._user_name = user_name
         self._cast = cast
         self._worker = Worker("duologue-memory")
         self._caught_up: set[str] = set()
@@ -157,10 +159,30 @@ class Recollection:
                 if path and self._sessions.state(info.id, FOLLOWED) != _mark(path):
                     self._follow(info.id, user)
             memory.catch_up(max_lines=_LINES_EMBEDDED_AT_ONCE)
-            memory.recall(self._user_name, scope=self.scope(self._cast.main, user=user), limit=1)  # into RAM, for later
+            memory.recall(
+                self._user_name(user), scope=self.scope(self._cast.main, user=user), limit=1
+            )  # into RAM, for later
 
         if known:
             self._worker.do(f"catch up {user}", look)
+
+    def edit(self, memory_id: int, text: str, *, scope: Scope) -> StoredLine:
+        """Change what a memory says, here and where a copy is kept."""
+        assert self._memory is not None, "ask bot.memory first"
+        line = self._memory.edit(memory_id, text, scope=scope)
+        if self._hosted is not None:
+            self._hosted.note_turn(line.session_id, scope=scope)
+        return line
+
+    def hide(self, memory_id: int, *, is_private: bool, scope: Scope) -> StoredLine:
+        """Never recall a memory, or again, here and where a copy is kept."""
+        assert self._memory is not None, "ask bot.memory first"
+        line = self._memory.set_private(memory_id, is_private, scope=scope)
+        if self._hosted is not None and is_private:
+            self._hosted.withdraw([line.session_id], scope=scope)
+        elif self._hosted is not None:
+            self._hosted.note_turn(line.session_id, scope=scope)
+        return line
 
     def forget_session(self, session_id: str) -> None:
         """Forget what came from one session."""
@@ -194,7 +216,7 @@ class Recollection:
         assert self._memory is not None
         path = self._sessions.path(session_id)
         for member in self._cast.members:
-            sources = sources_of(path, member=member, cast=self._cast, user_name=self._user_name)
+            sources = sources_of(path, member=member, cast=self._cast, user_name=self._user_name(user))
             if member is self._cast.main or any(entry.speaker == member.name for entry in path):
                 scope = self.scope(member, user=user)
                 followed = self._memory.follow(session_id, sources, scope=scope)

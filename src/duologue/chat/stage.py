@@ -1,5 +1,6 @@
 """A chat to the prompt of its next reply: card, persona, lore, memories, notes, summary and messages, as they fit."""
 
+import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from duologue.characters import LoreScene, LoreSettings
 from duologue.chat import chat_state
 from duologue.chat.buffer import Buffer, Placed, Room, Scene, fit_buffer
 from duologue.chat.cast import Cast, Member
+from duologue.chat.completion import NOTHING_OWN, CallersOwn
 from duologue.chat.context import LeftOut, Prepared
 from duologue.chat.counting import TokenCounter
 from duologue.chat.expansion import Expansion
@@ -81,6 +83,12 @@ class Stage:
         settings = config.character
         self._lore = LoreSettings(scan_messages=settings.lore_scan_messages, fraction=settings.lore_fraction)
 
+    def for_config(self, config: Config) -> "Stage":
+        """Return the same with another name and persona of the user."""
+        stage = copy.copy(self)
+        stage._config = config
+        return stage
+
     def check(self, turn: Turn, path: Sequence[StoredMessage], *, room: Room) -> None:
         """Make sure that a reply to a chat is possible at all: that it fits and that nothing in it is refused.
 
@@ -101,6 +109,7 @@ class Stage:
         room: Room,
         later: Collection[int] = (),
         asked_for: str = "",
+        caller: CallersOwn = NOTHING_OWN,
     ) -> Ready:
         """Return the prompt of a turn.
 
@@ -110,21 +119,22 @@ class Stage:
             room: How long the prompt may be.
             later: Messages of the chat behind that path.
             asked_for: Words that the user wants to be remembered now, whatever was recalled a short while ago.
+            caller: What a caller who keeps the chat has decided.
 
         Raises:
             GuardError: It does not fit or is refused.
         """
         expansion = self._expansion(turn, path)
         before = chat_state.read_standing(self._sessions, turn.session_id, speaker=turn.member.model_id)
-        lines = self._lines(path, turn.member)
+        lines = (*self._lines(path, turn.member), *caller.opening_lines(len(path)))
         num_left = _place(path, before.first_id)
         lore = Lore() if turn.trigger == "continue" else self._fire(turn, path, expansion, room.context_tokens)
         expansion = expansion.with_outlets(lore.outlets)
         standing_memories = self._standing_memories(turn, path, since=before.memories_from)
         visible = {*later, *(line.message_id for line in lines[num_left:])}
-        recalled = self._recall(turn, path, standing_memories, visible, asked_for)
+        recalled = self._recall(turn, path, standing_memories, visible, asked_for) if caller.has_memory else []
         fixed = self._fixed(turn, path, expansion)
-        whole_front = self._front(turn, expansion, lore)
+        whole_front = caller.front(lore, expansion) or self._front(turn, expansion, lore)
         gone = set(before.examples_left) if num_left or not before.first_id else set()
         front = tuple(block for block in whole_front if block.kind != "examples" or block.key not in gone)
         standing = self._standing(before, fixed, turn.member)
@@ -134,13 +144,13 @@ class Stage:
             standing=(*standing_memories, *standing),
             placed=(*fixed, *lore.placed),
             num_left=num_left,
-            continues=turn.trigger == "continue",
+            continues=turn.trigger == "continue" or bool(caller.opening),
         )
 
         def fit(memories: Sequence[RecalledLine], *, with_lore: bool) -> Buffer:
             placed = scene.placed if with_lore else tuple(fixed)
             rows = [self._memory_block(line, turn.member) for line in memories]
-            whole = replace(scene, placed=(*placed, *(Placed(row) for row in rows)))
+            whole = replace(scene, placed=caller.above_opening([*placed, *(Placed(row) for row in rows)]))
             if not with_lore:
                 whole = replace(whole, standing=())
             return fit_buffer(whole, counter=self._counter, room=room)

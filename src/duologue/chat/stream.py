@@ -5,7 +5,7 @@ the next reply begins and before the last piece is handed out.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as PieceGenerator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from duologue.chat.buffer import Buffer
 from duologue.chat.turnstile import Turnstile
 from duologue.engine import Generator, Piece, Sampling
 from duologue.errors import GuardError
-from duologue.guard import ContentPolicy
-from duologue.messages import FinishReason, RecalledLine, Reply
+from duologue.guard import ContentPolicy, Judge, Verdict, caring_answer, encourages_self_harm
+from duologue.messages import FinishReason, Message, RecalledLine, Reply
 
 WITHHELD = "This reply was withheld by the content policy."
 _CHECK_EVERY_CHARS = 80  # a sentence without an end is checked at its words
@@ -32,12 +32,16 @@ class Voice:
         turnstile: Lets one reply at a time to it.
         policy: What every reply is checked against.
         clock: Seconds that only go forward.
+        region: Whose helplines are named.
+        judge: A model that is asked as well; None asks none.
     """
 
     generator: Generator
     turnstile: Turnstile
     policy: ContentPolicy
     clock: Callable[[], float]
+    region: str = "international"
+    judge: Judge | None = None
 
 
 class Job(Protocol):
@@ -51,6 +55,11 @@ class Job(Protocol):
     @property
     def recalled(self) -> tuple[RecalledLine, ...]:
         """The memory lines that were put into the prompt for this reply."""
+        ...
+
+    @property
+    def answer(self) -> str:
+        """The whole reply, where no model is asked; empty asks the model."""
         ...
 
     def prepare(self) -> Buffer:
@@ -89,6 +98,7 @@ class ReplyStream:
         self._num_tokens = 0
         self._num_cached_tokens = -1
         self._num_checked_chars = 0
+        self._is_harmful = False
         self._finish_reason: FinishReason = "cancelled"  # what stays when nobody waits for the end
         self._started = voice.clock()
         self._first_token_seconds = 0.0
@@ -129,6 +139,9 @@ class ReplyStream:
             self._pieces.close()
 
     def _run(self) -> PieceGenerator[Piece, None, None]:
+        if self._job.answer:
+            yield from self._give_answer()
+            return
         last = Piece("", 0, "cancelled")
         is_inside = self._voice.turnstile.enter(self._cancel)
         try:
@@ -147,8 +160,20 @@ class ReplyStream:
                     self._voice.turnstile.leave()
         yield last
 
+    def _give_answer(self) -> PieceGenerator[Piece, None, None]:
+        """Say what was there before anybody asked a model; it waits for nobody and cannot be stopped halfway."""
+        self._text, self._finish_reason = self._job.answer, "stop"
+        self._finish()
+        yield Piece(self._text, 0)
+        yield Piece("", 0, "stop")
+
     def _generate(self) -> PieceGenerator[Piece, None, None]:
         self._buffer = self._job.prepare()
+        if not self._is_fine(self._buffer.messages):
+            if self._finish_reason == "stop":
+                yield Piece(self._text, 0)
+            yield Piece("", 0, self._finish_reason)
+            return
         pieces = self._voice.generator.stream(self._buffer.prompt_ids, self._sampling, cancel=self._cancel)
         has_ended = False
         try:
@@ -159,8 +184,7 @@ class ReplyStream:
                 self._num_tokens = piece.num_tokens
                 self._num_cached_tokens = max(self._num_cached_tokens, piece.num_cached_tokens)
                 has_ended = piece.finish_reason is not None
-                if not self._is_allowed(upto=len(self._text) if has_ended else self._whole_words()):
-                    self._withhold()
+                if not self._passes(has_ended=has_ended):
                     yield Piece("", self._num_tokens, self._finish_reason)
                     return
                 if piece.finish_reason is not None:
@@ -174,6 +198,29 @@ class ReplyStream:
             for _ in pieces:  # the engine gets to its own end before the next reply begins
                 pass
 
+    def _passes(self, *, has_ended: bool) -> bool:
+        """Check the text so far and, once it is whole, ask the judge; withhold it where it does not pass."""
+        if not self._is_allowed(upto=len(self._text) if has_ended else self._whole_words()):
+            self._withhold()
+            return False
+        if has_ended and self._text.strip() and self._buffer is not None:
+            reply = Message("assistant", self._job.prefix + self._text)
+            return self._is_fine([*self._buffer.messages, reply])
+        return True
+
+    def _is_fine(self, messages: Sequence[Message]) -> bool:
+        """Ask the judge about the last message; where it is not fine, put the answer in place of the reply."""
+        judge = self._voice.judge
+        verdict = judge.judge(messages) if judge else Verdict()
+        if verdict.is_crisis and messages[-1].role == "user":
+            self._text, self._finish_reason = caring_answer(self._voice.region), "stop"
+            return False
+        if verdict.refused or verdict.is_crisis:
+            self._is_harmful = verdict.is_crisis
+            self._withhold()
+            return False
+        return True
+
     def _whole_words(self) -> int:
         """Return how much can be checked now: to the last sentence end, or to the last space after many characters."""
         end = max(self._text.rfind(mark) for mark in _SENTENCE_ENDS) + 1
@@ -186,14 +233,18 @@ class ReplyStream:
             return True
         self._num_checked_chars = upto
         scene = [message.content for message in self._buffer.messages]
+        said = self._job.prefix + self._text[:upto]
         try:
-            self._voice.policy.check([*scene, self._job.prefix + self._text[:upto]], where="reply")
+            self._voice.policy.check([*scene, said], where="reply")
         except GuardError:
             return False
-        return True
+        self._is_harmful = encourages_self_harm(said)
+        return not self._is_harmful
 
     def _withhold(self) -> None:
         self._text, self._finish_reason = WITHHELD, "content_filter"
+        if self._is_harmful:
+            self._text = f"{WITHHELD}\n\n{caring_answer(self._voice.region)}"
 
     def _finish(self) -> None:
         if self._finish_reason == "cancelled" and not self._is_allowed(upto=len(self._text)):

@@ -29,15 +29,17 @@ class Summaries:
         self._voice = voice
         self._counter = counter
         self._sessions = sessions
-        self._names = (config.character.user_name, cast.main.name)
+        self._user_name = config.character.user_name
+        self._name = cast.main.name
         self._worker = Worker("duologue-summary")
         self._lock = threading.Lock()
         self._cancel = threading.Event()
 
-    def update(self, session_id: str, num_messages: int, *, context_tokens: int) -> None:
+    def update(self, session_id: str, num_messages: int, *, context_tokens: int, user_name: str = "") -> None:
         """Sum up the first messages of a chat, soon, unless that is done already."""
+        names = (user_name or self._user_name, self._name)
         if num_messages:
-            self._worker.do(session_id, lambda: self._sum_up(session_id, num_messages, context_tokens))
+            self._worker.do(session_id, lambda: self._sum_up(session_id, num_messages, context_tokens, names))
 
     def make_way(self) -> None:
         """Stop the summary that is being made: a person waits for a reply. It is made after that."""
@@ -53,7 +55,7 @@ class Summaries:
         self.make_way()
         self._worker.close(drops=True)
 
-    def _sum_up(self, session_id: str, num_messages: int, context_tokens: int) -> None:
+    def _sum_up(self, session_id: str, num_messages: int, context_tokens: int, names: tuple[str, str]) -> None:
         covered = -1
         while True:  # what is too long for one prompt is summed up part by part
             path = self._sessions.path(session_id)
@@ -68,7 +70,7 @@ class Summaries:
                 session_id,
                 path,
                 num_messages,
-                self._names,
+                names,
                 sessions=self._sessions,
                 counter=self._counter,
                 context_tokens=context_tokens,

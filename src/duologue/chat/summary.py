@@ -86,6 +86,11 @@ class Summing:
         """Nothing is recalled for it."""
         return ()
 
+    @property
+    def answer(self) -> str:
+        """The model is asked."""
+        return ""
+
     def prepare(self) -> Buffer:
         """Return the prompt: the summary so far and what came after it."""
         rows = [self._row(entry) for entry in self.path[self._start : self.num_messages]]

@@ -23,6 +23,7 @@ _COMMANDS = {
     "eval": ("evaluate", "evaluate"),
     "chat": ("talk", "chat"),
     "serve": ("serve", "serve"),
+    "account": ("account", ""),
     "chats": ("chats", ""),
     "memory": ("memory", ""),
     "card": ("card", ""),

@@ -10,6 +10,7 @@ import typer
 from duologue.characters import Card, Character, Lorebook, load_card, save_card, unknown_macros
 from duologue.cli.output import JsonFlag, Output
 from duologue.errors import ConfigError
+from duologue.guard import check_character
 
 app = typer.Typer(help="Look at and convert character cards.", no_args_is_help=True)
 
@@ -52,6 +53,7 @@ def convert(
     if is_v2 and is_v3:
         raise ConfigError("--v2 and --v3 are both given", needed="one of them")
     card = load_card(file)
+    check_character(card.character, rating="adult", where=str(file))  # the limits that hold at every rating
     left_out = save_card(card, to, image=image, version="v2" if is_v2 else "v3" if is_v3 else "")
     out.say(f"wrote {to}")
     for name in left_out:

@@ -147,7 +147,7 @@ def _with_lengths(config: Config, max_length: int | None, long_conversations: st
 
 
 def _tokenizer(config: Config) -> TextTokenizer:
-    return open_trainer("hf").tokenizer(BaseModel(config.model.base))
+    return open_trainer("hf").tokenizer(BaseModel(config.model.base, trusted_code=config.model.trusted_code))
 
 
 def _write(path: Path | None, page: str, out: Output) -> None:

@@ -1,15 +1,21 @@
-"""Where chats and memories are kept: in the character's folder, or where the environment says."""
+"""Where chats, memories and counts are kept: in the character's folder, or where the environment says."""
 
 import os
 from pathlib import Path
 
 DATABASE_VARIABLE = "DUOLOGUE_DATABASE_URL"  # chats and memories on PostgreSQL
+REDIS_VARIABLE = "DUOLOGUE_REDIS_URL"  # limits that several replicas of the server share
 SUPERMEMORY_VARIABLE = "SUPERMEMORY_API_KEY"
 
 
 def database_url() -> str:
     """Return the address of the database server; empty for files in the folder."""
     return os.environ.get(DATABASE_VARIABLE, "")
+
+
+def redis_url() -> str:
+    """Return the address of the Redis server; empty for limits that each process counts by itself."""
+    return os.environ.get(REDIS_VARIABLE, "")
 
 
 def supermemory_key() -> str:

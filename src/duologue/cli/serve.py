@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from duologue.chat import Bot, open_bot
+from duologue.chat import Bot, People, open_bot
 from duologue.cli.output import JsonFlag, Output, SetOption
-from duologue.cli.places import database_url, supermemory_key
+from duologue.cli.places import database_url, redis_url, supermemory_key
 from duologue.cli.talk import EngineOption
 from duologue.config import Config, load_home
 from duologue.engine import Adapter, EngineName, Shelf
@@ -24,7 +24,9 @@ def serve(
     *,
     engine: EngineOption = "hf",
     host: Annotated[str | None, typer.Option(help="Address; server.host by default.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; server.port by default, 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; server.port by default, 0 takes a free one.")
+    ] = None,
     overrides: SetOption = None,
     is_json: JsonFlag = False,
 ) -> None:
@@ -56,7 +58,7 @@ def serve_folder(
     Raises:
         ConfigError: The port is in use, or the address is not loopback and no key is set.
     """
-    from duologue.serve import Library, build_app, check_address, serve
+    from duologue.serve import Door, Library, build_app, check_address, serve
 
     if not folder.is_dir():
         raise ConfigError("there is no such folder", where=str(folder), action="Make one with: duologue new NAME")
@@ -66,6 +68,7 @@ def serve_folder(
     check_address(host=host, port=port)  # before a model is loaded
     api_key = os.environ.get(API_KEY_VARIABLE, "")
     shelf = Shelf(home.server.max_models)
+    people = People(folder / "people.json")
 
     def open_one(folder: Path, config: Config, *, adapter: Adapter | None) -> Bot:
         return open_bot(
@@ -76,9 +79,10 @@ def serve_folder(
             database_url=database_url(),
             supermemory_key=supermemory_key(),
             shelf=shelf,
+            people=people,
         )
 
-    library = Library(folder, home, open_bot=open_one, overrides=tuple(overrides or ()))
+    library = Library(folder, home, open_bot=open_one, overrides=tuple(overrides or ()), shelf=shelf, engine=engine)
 
     def ready(address: str) -> None:
         names = [entry.name for entry in library.entries()]
@@ -91,7 +95,9 @@ def serve_folder(
     try:
         if library.is_single:
             _load_only_one(library, out, engine)
-        serve(build_app(library, home=home, api_key=api_key), host=host, port=port, on_ready=ready)
+        door = Door.open(folder, home, shared_key=api_key, database_url=database_url())
+        app = build_app(library, home=home, redis_url=redis_url(), door=door)
+        serve(app, host=host, port=port, on_ready=ready)
     finally:
         library.close()
         shelf.close()

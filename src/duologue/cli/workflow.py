@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def prepare(
     character = load_folder_character(folder, config)
     resolve_files(config.data.train, folder)  # a missing file is said before a model library is loaded
     trainer = open_trainer(engine, place=place)
-    tokenizer = trainer.tokenizer(BaseModel(config.model.base))
+    tokenizer = trainer.tokenizer(BaseModel(config.model.base, trusted_code=config.model.trusted_code))
     with show_progress(Output(is_json=True)) as on_event:
         examples = prepare_examples(config, folder, tokenizer=tokenizer, character=character, on_event=on_event)
     return Prepared(
@@ -120,7 +120,8 @@ def trained_adapter(folder: Path) -> Adapter:
 
 def plan_of(prepared: Prepared, *, probe: Probe | None = None) -> Plan:
     """Return the plan for the machine at hand, from what was measured on it before and, if there is one, a probe."""
-    base = BaseModel(prepared.config.model.base)
+    model = prepared.config.model
+    base = BaseModel(model.base, trusted_code=model.trusted_code)
     facts = known_facts(base.name) or prepared.trainer.facts(base)
     measured = measured_here(probe)
     return make_plan(prepared.config, prepared.stats, facts, prepared.hardware, measured=measured)
@@ -172,7 +173,7 @@ def evaluate_run(prepared: Prepared, into: Run, plan: Plan, out: Output) -> dict
     from duologue import evaluate  # brings matplotlib, which no other command needs
 
     adapter = into.adapter()
-    base = adapter.base
+    base = replace(adapter.base, trusted_code=prepared.config.model.trusted_code)
     with show_progress(out) as on_event:
         evaluation = evaluate.run(
             config=prepared.config,

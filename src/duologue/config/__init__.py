@@ -1,5 +1,7 @@
 """duologue.toml to a frozen `Config`; recipes and presets; the JSON schema."""
 
+from duologue.config.edit import set_key, with_key
+from duologue.config.folder import make_folder
 from duologue.config.load import (
     CONFIG_NAME,
     HOME_NAME,
@@ -30,9 +32,12 @@ __all__ = [
     "load_home",
     "load_recipe",
     "make_config",
+    "make_folder",
     "preset_about",
     "preset_names",
     "recipe_text",
     "reference_markdown",
+    "set_key",
+    "with_key",
     "write_config",
 ]

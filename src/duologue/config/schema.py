@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -36,6 +36,15 @@ class ModelSection(Section):
     """int8 only: activations above this are multiplied in 16 bit (LLM.int8); 0 turns the split off."""
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of activations and unquantised weights; `auto` is bfloat16 on GPUs that have it, else float32."""
+    trusted_code: str = ""
+    """Name of the model, as in `base`, whose own Python code may run on this machine; without it, such a model is
+    refused. Read the code first: whoever can change the repository can change it."""
+
+    @model_validator(mode="after")
+    def _trusts_its_base(self) -> "ModelSection":
+        if self.trusted_code not in ("", self.base):
+            raise ValueError(f"trusted_code names '{self.trusted_code}', but the base is '{self.base}'")
+        return self
 
 
 class DataSection(Section):

@@ -48,6 +48,7 @@ class BaseModel:
         use_double_quantization: NF4 only: quantise the scales too.
         int8_threshold: int8 only: activations above it are multiplied in 16 bit; 0 turns that off.
         compute_dtype: Type of activations and of unquantised weights.
+        trusted_code: Name of the model whose own Python code may run; empty for none.
     """
 
     name: str
@@ -55,6 +56,7 @@ class BaseModel:
     use_double_quantization: bool = True
     int8_threshold: float = 6.0
     compute_dtype: Precision = "float32"
+    trusted_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

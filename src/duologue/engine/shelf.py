@@ -52,6 +52,7 @@ class Shelf:
         self._open_model = open_model
         self._loaded: OrderedDict[Key, _Loaded] = OrderedDict()
         self._changed = threading.Condition()
+        self._before_loading: Callable[[], None] = _allowed
         self._loading = threading.Lock()  # one at a time: two together may not fit while each alone does
 
     def lend(
@@ -69,6 +70,31 @@ class Shelf:
         """Return whether a model is in memory."""
         with self._changed:
             return (engine, base, adapter) in self._loaded
+
+    def ask_before_loading(self, ask: Callable[[], None]) -> None:
+        """Have somebody asked before a model is loaded, who raises when there is no memory for it now."""
+        self._before_loading = ask
+
+    def rest(self, *, timeout_seconds: float) -> bool:
+        """Free every model, waiting for those in use; return False when one still is after that time."""
+        deadline = time.monotonic() + timeout_seconds
+        if not self._loading.acquire(timeout=timeout_seconds):
+            return False  # one is being loaded right now
+        try:
+            while True:
+                with self._changed:
+                    idle = [self._loaded.pop(key) for key, each in list(self._loaded.items()) if not each.num_users]
+                for each in idle:
+                    each.generator.close()
+                with self._changed:
+                    if not self._loaded:
+                        return True
+                    if time.monotonic() > deadline:
+                        return False
+                    if all(each.num_users for each in self._loaded.values()):
+                        self._changed.wait(deadline - time.monotonic())
+        finally:
+            self._loading.release()
 
     def close(self) -> None:
         """Free every model; whoever is still using one has failed to stop."""
@@ -108,6 +134,7 @@ class Shelf:
 
     def _load(self, key: Key, *, api_key: str) -> _Loaded:
         engine, base, adapter = key
+        self._before_loading()
         self._make_room(base)
         loaded = _Loaded(self._open_model(engine, base, adapter=adapter, api_key=api_key), num_users=1)
         with self._changed:
@@ -134,6 +161,10 @@ class Shelf:
                     self._changed.wait(min(seconds, deadline - now))
             if freed is not None:
                 freed.generator.close()
+
+
+def _allowed() -> None:
+    """Nobody minds that a model is loaded."""
 
 
 class _Lent:

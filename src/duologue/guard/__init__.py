@@ -1,8 +1,31 @@
-"""What goes in: checked messages, a limit on requests per client, and the content policy."""
+"""What goes in and comes out: checked messages and JSON, limits per visitor, the content policy, help in a crisis."""
 
-from duologue.guard.input import InputValidator
-from duologue.guard.limits import Limits
+from duologue.guard.cards import check_character
+from duologue.guard.crisis import caring_answer, encourages_self_harm, find_crisis
+from duologue.guard.input import InputValidator, check_tokens
+from duologue.guard.json_text import check_json
+from duologue.guard.judge import Judge, ModelJudge
+from duologue.guard.judge_formats import Verdict
+from duologue.guard.limits import Grant, Limits
 from duologue.guard.policy import RATINGS, ContentPolicy, Rating
 from duologue.guard.rate import Allowance, RateLimiter
 
-__all__ = ["RATINGS", "Allowance", "ContentPolicy", "InputValidator", "Limits", "RateLimiter", "Rating"]
+__all__ = [
+    "RATINGS",
+    "Allowance",
+    "ContentPolicy",
+    "Grant",
+    "InputValidator",
+    "Judge",
+    "Limits",
+    "ModelJudge",
+    "RateLimiter",
+    "Rating",
+    "Verdict",
+    "caring_answer",
+    "check_character",
+    "check_json",
+    "check_tokens",
+    "encourages_self_harm",
+    "find_crisis",
+]

@@ -9,44 +9,64 @@ _LOOKALIKES = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0458\u0501\u04bb\u043a\u043c\u0442\u051b\u051d"  # Cyrillic
     "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7"  # Greek
     "\u0131\u0251\u0261\u0269\u2c9f\u0585"  # dotless i, Latin alpha, script g, iota, Coptic o, Armenian o
+    "\u0142\u00f8\u0111\u0127\u0268\u0142"  # letters with a stroke
+    "\u1d00\u0299\u1d04\u1d05\u1d07\ua730\u0262\u029c\u026a\u1d0a\u1d0b\u029f\u1d0d\u0274\u1d0f\u1d18\u0280\ua731\u1d1b"
+    "\u1d1c\u1d20\u1d21\u028f\u1d22"  # small capitals
     "\u2018\u2019\u2010\u2011\u2012\u2013\u2014",  # quotation marks and dashes
-    "aeopcyxisjdhkmtqwaeikvoptuxiagioo''-----",
+    "aeopcyxisjdhkmtqwaeikvoptuxiagioolodhilabcdefghijklmnoprstuvwyz''-----",
 )
 LEET = str.maketrans("013457@$!|", "oieastasil")
 LEET_ONE_AS_L = str.maketrans("1", "l")
-_TAGS = {code: code - 0xE0000 for code in range(0xE0020, 0xE007F)}  # invisible copies of ASCII
-_SPELLED_OUT = re.compile(r"(?<!\w)\w([ .*\-])(?:\w\1)+\w(?!\w)")
-_SPACING = re.compile(r"[ .*\-]")
-_SPELLED_OUT_HINT = re.compile(r"([ .*\-])\w\1\w(?!\w)")  # is in every spelled-out word, and much quicker to look for
+SEPARATORS = ".*-/,~+"  # what may stand between the letters of a word that is spelled out, beside a space
+_SIGNS_AS_LETTERS = {code: code - 0xE0000 for code in range(0xE0020, 0xE007F)} | {  # invisible copies of ASCII
+    first + place: ord("a") + place  # letters in squares and circles, and those of flags
+    for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6)
+    for place in range(26)
+}
+_SPELLED_OUT = re.compile(rf"(?<!\w)\w([ {re.escape(SEPARATORS)}])(?:\w\1)+\w(?!\w)")
+_SPACING = re.compile(rf"[ {re.escape(SEPARATORS)}]")
+# Is in every spelled-out word, and much quicker to look for.
+_SPELLED_OUT_HINT = re.compile(rf"([ {re.escape(SEPARATORS)}])\w\1\w(?!\w)")
+_TURNED_AROUND = re.compile("\u202e([^\u202c]*)\u202c?")
 
 
 def fold(text: str) -> str:
     """Return `text` in lower case, with look-alike letters made Latin and marks and invisible characters removed."""
     if not text.isascii():
         # Marks go first: sorting a long run of them takes quadratic time.
-        text = _without_hidden(text.translate(_TAGS))
+        text = _without_hidden(text.translate(_SIGNS_AS_LETTERS))
         text = _without_hidden(unicodedata.normalize("NFKD", text))
         text = text.casefold().translate(_LOOKALIKES)
     return text.lower().replace("_", " ")
 
 
 def views(text: str) -> str:
-    """Return every reading of `text`, one per line: folded, leet resolved, spelled-out words joined."""
-    folded = fold(text)
-    leet = folded.translate(LEET)
-    leet_with_l = folded.translate(LEET_ONE_AS_L).translate(LEET)
-    joined = [_SPELLED_OUT.sub(lambda run: _SPACING.sub("", run[0]), reading) for reading in (folded, leet)]
-    readings = [" ".join(reading.split()) for reading in (folded, leet, leet_with_l, *joined)]
+    """Return every reading of `text`, one per line: folded, leet resolved, spelled-out words joined, turned around."""
+    texts = [text]
+    if is_turned_around(text):
+        texts.append(_TURNED_AROUND.sub(lambda run: run[1][::-1], text))
+    readings = [reading for each in texts for reading in _readings(each)]
     return "\n".join(dict.fromkeys(readings))
 
 
+def _readings(text: str) -> list[str]:
+    folded = " ".join(fold(text).split())
+    leet = folded.translate(LEET)
+    leet_with_l = folded.translate(LEET_ONE_AS_L).translate(LEET)
+    joined = [_SPELLED_OUT.sub(lambda run: _SPACING.sub("", run[0]), reading) for reading in (folded, leet)]
+    return [" ".join(reading.split()) for reading in (folded, leet, leet_with_l, *joined)]
+
+
 def quick_views(texts: Sequence[str]) -> tuple[str, ...]:
-    """Return all texts in the readings of `views`, one string per reading; none where a word is spelled out.
+    """Return all texts in the readings of `views`, one string per reading; none where a word may be spelled out.
 
     For a first look at many texts: their words and phrases are those of `views`, apart from phrases that begin in one
     text and end in the next.
     """
-    folded = fold("\n".join(texts))
+    joined = "\n".join(texts)
+    if is_turned_around(joined):
+        return ()
+    folded = " ".join(fold(joined).split())
     readings = [folded, folded.translate(LEET)]
     if "1" in folded:
         readings.append(folded.translate(LEET_ONE_AS_L).translate(LEET))
@@ -55,6 +75,18 @@ def quick_views(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(readings))
 
 
+def is_turned_around(text: str) -> bool:
+    """Return whether a part of a text is shown from right to left although it is not written so."""
+    return not text.isascii() and "\u202e" in text
+
+
 def _without_hidden(text: str) -> str:
-    hidden = [c for c in set(text) if c >= "\x80" and unicodedata.category(c) in ("Mn", "Me", "Cf")]
-    return text.translate(dict.fromkeys(map(ord, hidden))) if hidden else text
+    table: dict[int, str | None] = {}
+    for char in set(text):
+        if char >= "\x80":
+            category = unicodedata.category(char)
+            if category in ("Mn", "Me", "Cf"):
+                table[ord(char)] = None
+            elif category == "Nd":
+                table[ord(char)] = str(unicodedata.decimal(char))
+    return text.translate(table) if table else text

@@ -1,9 +1,31 @@
 """What a visitor may ask for: requests and generated tokens, counted under every name the visitor is known by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from duologue.config import GuardSection
-from duologue.guard.rate import Allowance, RateLimiter
+from duologue.errors import GuardError
+from duologue.guard.rate import MAX_CLIENTS, Allowance, Charge, Counts, MemoryCounts, Quota, too_many
+
+# People of one household or office come from one address. Where accounts tell them apart, their address gets more.
+SHARED_ADDRESS_FACTOR = 4
+_NAMES_PER_CLIENT = 3  # key, account, address
+_SHOWN = ("requests", "tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer to somebody who asks for a reply.
+
+    Attributes:
+        requests: What is left of the requests, under the name with the least.
+        tokens: What is left of this minute's tokens, under the name with the least.
+        refusal: Why there is no reply now; None when there is.
+    """
+
+    requests: Allowance
+    tokens: Allowance
+    refusal: GuardError | None = None
 
 
 class Limits:
@@ -12,23 +34,100 @@ class Limits:
     Args:
         settings: How much is granted.
         redis_url: Address of a Redis server that several replicas share; empty counts in this process.
+        max_clients: Visitors remembered at the same time.
     """
 
-    def __init__(self, settings: GuardSection, *, redis_url: str = "") -> None:
+    def __init__(self, settings: GuardSection, *, redis_url: str = "", max_clients: int = MAX_CLIENTS) -> None:
         """Start with nobody seen."""
-        assert not redis_url
-        self._requests = RateLimiter(settings.requests_per_minute, settings.burst)
+        self._quotas = (
+            Quota("requests", settings.burst, 60.0 / settings.requests_per_minute),
+            Quota("tokens", settings.reply_tokens_per_minute, 60.0 / settings.reply_tokens_per_minute, may_owe=True),
+            Quota("day", settings.reply_tokens_per_day, 86_400.0 / settings.reply_tokens_per_day, may_owe=True),
+        )
+        self._needed = {
+            "requests": f"at most {settings.requests_per_minute} per minute",
+            "tokens": f"at most {settings.reply_tokens_per_minute} per minute",
+            "day": f"at most {settings.reply_tokens_per_day} per day",
+        }
+        own = MemoryCounts(max_clients=max_clients * _NAMES_PER_CLIENT * len(self._quotas))
+        self._counts: Counts = own
+        self._shared = None
+        if redis_url:
+            from duologue.guard.shared_rate import SharedCounts
+
+            self._counts = self._shared = SharedCounts(redis_url, own)
+        self.num_refused = 0
+
+    @property
+    def quotas(self) -> tuple[Quota, ...]:
+        """What one visitor is granted: requests, tokens of a minute, tokens of a day."""
+        return self._quotas
+
+    @property
+    def num_failures(self) -> int:
+        """How often Redis did not answer; 0 without one."""
+        return self._shared.num_failures if self._shared else 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether replicas count together now."""
+        return self._shared is not None and not self._shared.is_away
+
+    def ask(self, names: Sequence[str]) -> Grant:
+        """Count a request for a reply under every name, or refuse it and count nothing.
+
+        Args:
+            names: Every name the visitor is counted under, such as `account:lila` and `address:10.0.0.7`.
+        """
+        charges = _charges(names, {quota: int(quota.name == "requests") for quota in self._quotas})
+        outcome = self._counts.charge(charges)
+        left = [
+            (charge, Allowance.of(charge.quota, ahead), charge.missing_seconds(ahead))
+            for charge, ahead in zip(charges, outcome.ahead_seconds, strict=True)
+        ]
+        requests, tokens = (_least([each for charge, each, _ in left if charge.quota.name == name]) for name in _SHOWN)
+        if not outcome.wait_seconds:
+            return Grant(requests, tokens)
+        self.num_refused += 1
+        name = max(left, key=lambda each: each[2])[0].quota.name
+        what = "requests" if name == "requests" else "generated tokens"
+        return Grant(requests, tokens, too_many(what, self._needed[name], outcome.wait_seconds))
 
     def take(self, names: Sequence[str]) -> Allowance:
         """Grant one request for a reply.
 
         Args:
-            names: Every name the visitor is counted under, such as `account:lila` and `address:10.0.0.7`.
+            names: As for `ask`.
 
         Raises:
             GuardError: With reason `rate_limit_exceeded` and the seconds until the next request is granted.
         """
-        return min((self._requests.take(name) for name in names), key=lambda allowance: allowance.remaining)
+        grant = self.ask(names)
+        if grant.refusal:
+            raise grant.refusal
+        return grant.requests
 
     def spend(self, names: Sequence[str], *, num_tokens: int) -> None:
-        """Count tokens that were generated."""
+        """Count tokens that were generated; more than is left is a debt that the next request waits for."""
+        if num_tokens > 0:
+            amounts = {quota: num_tokens for quota in self._quotas if quota.may_owe}
+            self._counts.charge(_charges(names, amounts), is_used=True)
+
+    def close(self) -> None:
+        """Let the connection to Redis go."""
+        if self._shared:
+            self._shared.close()
+
+
+def _charges(names: Sequence[str], amounts: Mapping[Quota, int]) -> list[Charge]:
+    charges = []
+    for name in names:
+        factor = SHARED_ADDRESS_FACTOR if len(names) > 1 and name.startswith("address:") else 1
+        for quota, amount in amounts.items():
+            own = replace(quota, burst=quota.burst * factor, interval_seconds=quota.interval_seconds / factor)
+            charges.append(Charge(f"{quota.name}:{name}", own, amount))
+    return charges
+
+
+def _least(allowances: list[Allowance]) -> Allowance:
+    return min(allowances, key=lambda allowance: allowance.remaining / allowance.limit)

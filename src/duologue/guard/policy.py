@@ -1,20 +1,25 @@
 """What may be talked about: limits compiled in for everyone, and a rating the operator chooses.
 
-Two tiers, as in the OpenAI Model Spec (root and operator). The root tier refuses a scene that holds a signal of a minor
-together with a sexual signal. It takes no argument and reads no setting, so nothing can turn it off.
-The rules are a fence, not a judge: they read words, not meaning, and refuse rather too much than too little.
+Two tiers, as in the OpenAI Model Spec (root and operator). The root tier takes no argument and reads no setting, so
+nothing can turn it off; docs/explanation/safety.md says what it refuses and how that is tested.
+The rules are a fence, not a judge: they read words, not meaning, and refuse rather too much than too little. A scene
+that cannot be checked, for its length or for a fault of ours, is refused.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from duologue.errors import GuardError
-from duologue.guard.fold import quick_views, views
+from duologue.guard.fold import quick_views
+
+if TYPE_CHECKING:
+    from duologue.guard.scene import Heat
 
 Rating = Literal["general", "mature", "adult"]
 RATINGS: tuple[Rating, ...] = get_args(Rating)  # the strictest first
 REASON = "content_policy"
+MAX_SCENE_CHARS = 2_000_000  # a prompt of a million tokens has twice as many; one book has half as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,8 @@ class ContentPolicy:
     """The policy at one content rating.
 
     Attributes:
-        rating: `general` refuses sexual content; the others leave it to the operator. The root tier is always the same.
+        rating: `general` refuses sexual content and innuendo, `mature` only what is explicit, `adult` leaves both to
+            the operator. The root tier is always the same.
     """
 
     rating: Rating
@@ -31,51 +37,80 @@ class ContentPolicy:
         """Refuse a scene that crosses a limit.
 
         Args:
-            texts: Every text of the scene, read together: card, persona, recalled lines, the last messages.
+            texts: Every text of the scene, read together: card, persona, recalled lines, the last messages, in order.
             where: What is checked, for the message.
 
         Raises:
             GuardError: With reason `content_policy`.
         """
-        # Their patterns take 25 ms to compile.
-        from duologue.guard.signals import (
-            find_sexual,
-            is_plainly_without_sexual,
-            is_without_sexual,
-            without_harmless_phrases,
-        )
-
-        joined = "\n".join(texts)
-        if joined.isascii() and is_plainly_without_sexual(joined):  # nearly every scene of hundreds of thousands
-            return
-        readings = quick_views(texts)
-        if readings and is_without_sexual(readings):
-            return
-        scene = "\n".join(views(text) for text in texts)
-        if not find_sexual(scene):
-            return
-        scene = without_harmless_phrases(scene)
-        sexual = find_sexual(scene)
-        if not sexual:
-            return
-        _check_root(scene, sexual=sexual, where=where)
-        if self.rating == "general":
+        num_chars = sum(map(len, texts))
+        if num_chars > MAX_SCENE_CHARS:
             raise GuardError(
-                f"this is sexual content ('{sexual}') and the content rating is 'general'",
+                f"{num_chars:,} characters are too many to check",
                 reason=REASON,
                 where=where,
-                action="Leave it out; an operator can choose another rating with guard.rating.",
+                needed=f"at most {MAX_SCENE_CHARS:,}",
+                action="Split it.",
             )
+        try:
+            _check(texts, rating=self.rating, where=where)
+        except GuardError:
+            raise
+        except Exception as error:  # whatever it was: what was not checked does not pass
+            raise GuardError(
+                f"this could not be checked ({type(error).__name__})",
+                reason=REASON,
+                where=where,
+                action="Report it as a fault of duologue; nothing passes unchecked.",
+            ) from error
 
 
-def _check_root(scene: str, *, sexual: str, where: str) -> None:
-    from duologue.guard.signals import find_minor
+def _check(texts: Sequence[str], *, rating: Rating, where: str) -> None:
+    if _is_surely_harmless(texts):
+        return
+    from duologue.guard import scene  # its patterns take 60 ms to compile
 
-    minor = find_minor(scene)
-    if minor:
+    heat = scene.find_heat(texts)
+    _check_root(texts, heat, where=where)
+    if rating == "adult":
+        return
+    refused = heat.explicit or (heat.suggestive if rating == "general" else "")
+    if refused:
         raise GuardError(
-            f"this brings a minor ('{minor}') and sexual content ('{sexual}') together",
+            f"this is sexual content ('{refused}') and the content rating is '{rating}'",
             reason=REASON,
             where=where,
-            action="This is refused at every rating, and no setting changes it.",
+            action="Leave it out; an operator can choose another rating with guard.rating.",
         )
+
+
+def _is_surely_harmless(texts: Sequence[str]) -> bool:
+    """Look quickly: nearly every scene of hundreds of thousands ends here."""
+    from duologue.guard.signals import is_plainly_without_signals, is_without_signals
+
+    joined = "\n".join(texts)
+    if joined.isascii() and is_plainly_without_signals(joined):
+        return True
+    readings = quick_views(texts)
+    return bool(readings) and is_without_signals(readings)
+
+
+def _check_root(texts: Sequence[str], heat: "Heat", *, where: str) -> None:
+    from duologue.guard.scene import find_force, find_minor, find_weapon_uplift
+
+    sexual = heat.explicit or heat.suggestive
+    if (sexual or heat.abuse) and (minor := find_minor(texts)):
+        raise _root_refusal(f"brings a minor ('{minor}') and sexual content ('{sexual or heat.abuse}') together", where)
+    if sexual and (force := find_force(texts)):
+        raise _root_refusal(f"brings sexual content ('{sexual}') and force ('{force}') together", where)
+    if heat.weapon and (weapon := find_weapon_uplift(texts)):
+        raise _root_refusal(f"asks how a weapon of mass harm is made ('{weapon}')", where)
+
+
+def _root_refusal(what: str, where: str) -> GuardError:
+    return GuardError(
+        f"this {what}",
+        reason=REASON,
+        where=where,
+        action="This is refused at every rating, and no setting changes it.",
+    )

@@ -1,46 +1,14 @@
-"""The two vocabularies of the content policy: signals of a minor and sexual signals, matched on folded text.
+"""Signals of the content policy in folded text: sexual content, sexual violence, minors, weapons of mass harm.
 
-Both lists are short, clinical and fixed. Words and phrases match whole, never inside another word.
+Words and phrases match whole, never inside another word.
 """
 
 import re
 from collections.abc import Iterable
 
-from duologue.guard.fold import LEET, LEET_ONE_AS_L, fold
-
-STAND_IN = "zqflag"  # counts as a sexual signal, so that tests and documents need no other word
-
-# Sexual signals.
-_SEXUAL_WORDS = frozenset(
-    fold(
-        f"{STAND_IN} sex sexual sexually sexy sexting erotic erotica erotically nude nudes nudity naked nsfw "
-        "intercourse porn porno pornography pornographic orgasm orgasms genital genitals genitalia penis vagina "
-        "foreplay striptease hentai lewd horny fetish smut lolicon shotacon "
-        "masturbate masturbates masturbated masturbating masturbation "
-        "sexuell sexuelle sexuellen sexuel sexuelles nackt nackte nackten desnudo desnuda desnudos desnudas "
-        "sessuale sessuali порно секс"
-    ).split()
-)
-_SEXUAL_PHRASES = (r"\bma(?:ke|kes|king|de) love\b",)
-_SEXUAL_WITHOUT_SPACES = ("色情", "性交", "裸体")
-# One of these is in every text that a phrase matches.
-_SEXUAL_PIECES = ("make love", "makes love", "making love", "made love", *map(fold, _SEXUAL_WITHOUT_SPACES))
-
-# Signals of a minor.
-_MINOR_WORDS = frozenset(
-    fold(
-        "child children childlike kid kids kiddo kiddos infant infants toddler toddlers preschooler preschoolers "
-        "kindergartner kindergartners kindergartener kindergarteners preteen preteens tween tweens teen teens "
-        "teenage teenaged teenager teenagers adolescent adolescents preadolescent juvenile juveniles minors "
-        "underage underaged prepubescent pubescent schoolgirl schoolgirls schoolboy schoolboys schoolchild "
-        "schoolchildren schoolkid schoolkids loli lolis lolicon shota shotas shotacon jailbait "
-        "pedophile pedophilia paedophile paedophilia "
-        "minderjahrig minderjahrige minderjahrigen schulmadchen mineure mineures minorenne minorenni "
-        "nino nina ninos ninas enfant enfants bambina bambino bambini crianca criancas "
-        "ребенок школьница несовершеннолетняя несовершеннолетний"
-    ).split()
-)
-_MINOR_WITHOUT_SPACES = ("未成年", "小学生", "中学生", "儿童", "子供")
+from duologue.guard import vocabulary
+from duologue.guard.ages import find_age
+from duologue.guard.fold import LEET, LEET_ONE_AS_L, SEPARATORS, fold
 
 _BELOW_18 = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -67,15 +35,17 @@ _HEDGE = r"(?: only| just| barely| both| all| about| around| maybe| not even| st
 _LOOKS = (
     r"(?:looks?|looking|appears?|seems?|acts?|pretends?)(?: like| to be| as if| an?| about| around| only| s?he is){0,4}"
 )
+_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 _PUPIL = r"(?:student|pupil|girl|boy|kid|freshman|sophomore|cheerleader)s?"
 _SCHOOL = r"(?:elementary|primary|grade|grammar|middle|junior high|high|secondary)[ -]school"
 _ORDINAL = r"(?:[1-9](?:st|nd|rd|th)|1[0-2]th|first|second|third|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf)th)"
 _MINOR_PHRASES = (
-    rf"{_AGE}(?:[ -]*(?:{_YEARS}|months?|weeks?)[ -]*old{_THING}|[ -]*{_YEARS} of age|[ -]?y[ ./-]{{0,2}}o\.?(?!\w)|"
-    r" (?:jahre alt|anos|ans|anni)\b)",
+    rf"{_AGE}(?:[ -]*(?:{_YEARS}|months?|weeks?)[ -]*old{_THING}|[ -]*{_YEARS} of age|[ -]?y[ ./-]{{0,2}}o\.?(?!\w))",
     r"\b(?:"
     r"(?:1[0-7]|\d)yo\b|"
     rf"(?:ages?|aged|age[ds]? (?:is|was|of)|age ?[:=]|turn(?:s|ed|ing)?) {{0,2}}{_OF_AGE}|"
+    rf"turn(?:s|ed|ing)? {_AGE} (?:in|on|this|last|next) (?:{_MONTHS}|spring|summer|autumn|fall|winter|\w+day|week|"
+    rf"month|year|\d)|"
     r"(?:1[0-7]th|[4-9]th|1st|2nd|3rd|fifteenth|sixteenth) birthday|sweet sixteen|"
     rf"{_SUBJECT}{_HEDGE} {_OF_AGE}|is (?:only|just|barely|not even|still) {_OF_AGE}|{_LOOKS} {_OF_AGE}|"
     r"(?:under|below|younger than|less than|not yet|not even|isn't|isn't yet|almost|nearly|not quite) "
@@ -90,59 +60,64 @@ _MINOR_PHRASES = (
     r"(?:attends?|goes to|go to|enrolled (?:in|at)|(?:am|is|are|still|currently) (?:still )?in) "
     rf"(?:\w+ )?(?:{_SCHOOL}|kindergarten)\b|"
     rf"{_ORDINAL}[ -]grade(?:rs?)?\b|grade (?:1[0-2]|[1-9])\b|year (?:1[0-2]|[1-9]) {_PUPIL}\b|"
-    r"menor(?:es)? de edad\b|menor(?:es)? de idade\b)",
+    r"menor(?:es)? de edad\b|menor(?:es)? de idade\b|"
+    r"born in (?:the year )?20(?:09|[1-3]\d)\b|sixth[ -]form(?:ers?)?\b|(?:doing|taking|sitting) (?:my|her|his|"
+    r"their) gcses\b|"
+    r"(?:early|mid|late|her|his|my|their|your|our) ?-?teens\b|too young to (?:vote|drive|consent|marry|buy)\b|"
+    r"not (?:yet )?old enough to (?:vote|drive|consent|marry)\b|"
+    r"age[ds]? regress\w*\b|de-?aged\b|aged? (?:(?:her|him|them|me|it) )?(?:down|up)\b|ag(?:ed|ing)[ -](?:down|up)\b|"
+    r"make (?:her|him|them|me)(?: (?:a bit|a little|much|look|a few years))? (?:younger|older)\b|"
+    r"(?:turn(?:s|ed)?|chang(?:es|ed)|transform(?:s|ed)?) (?:her|him|me|them|you|back|herself|himself)(?: back)? "
+    r"into a "
+    r"(?:\w+ )?(?:girl|boy|kid)\b|"
+    r"1[0-7] ?/ ?[mf]\b|[mf] ?/ ?1[0-7]\b|1[0-7]f\b|"
+    r"(?:unter|vor) (?:18|achtzehn)(?: jahren)?\b|moins de (?:18|dix-huit) ans\b|menos de (?:18|dieciocho|dezoito) "
+    r"anos\b|"
+    r"(?:siebte|achte|neunte|zehnte|[5-9]\.|10\.)[nr]? klasse\b|kleines madchen\b|kleiner junge\b|"
+    r"(?:en|classe de) (?:sixieme|cinquieme|quatrieme|troisieme)\b|estudiante de (?:primaria|secundaria)\b|"
+    r"resit olmayan\b)",
 )
 
-# Phrases that hold a word of a list and mean something else; they are taken out before a second look.
-_HARMLESS = (
-    r"\b(?:mother|mom|mum|father|dad|parent|widow|widower)s? (?:of|to) (?:\w+ ){0,2}(?:children|kids)\b",
-    r"\b(?:child's play|inner child|only child)\b",
-    r"\b(?:no|not|nobody|no one|none|never)(?: is| are| was| here is| here are)?(?: an?| any)? "
-    r"(?:minors?|child|children|kids?|under[ -]?aged?|under (?:the age of )?(?:18|eighteen))\b",
-    r"\b(?:naked (?:eyes?|truth|flames?|mole)|nude (?:lipstick|heels|shade))\b",
-    r"\b(?:sexual (?:orientation|harassment|education|health|identity|reproduction)|sex education)\b",
-    r"\b(?:(?:same|opposite|fairer) sex|sex of (?:the|an?|my|your|his|her)|sex ?: ?(?:male|female))\b",
-    r"\bsocial intercourse\b",
-)
+
+_SEXUAL_WORDS = vocabulary.EXPLICIT_WORDS | vocabulary.SUGGESTIVE_WORDS
+_SEXUAL_WITHOUT_SPACES = tuple(map(fold, (*vocabulary.EXPLICIT_WITHOUT_SPACES, *vocabulary.SUGGESTIVE_WITHOUT_SPACES)))
+# One of these words, or a piece, is in every text that the policy could refuse.
+_WATCHED_WORDS = _SEXUAL_WORDS | vocabulary.ABUSE_WORDS | vocabulary.WEAPON_HINTS
+_WATCHED_PIECES = (*vocabulary.LOVE_PHRASES, *_SEXUAL_WITHOUT_SPACES)
 
 _WORD = re.compile(r"[^\W_]+")
 _SIGNS = str.maketrans({chr(code): " " for code in range(128) if not chr(code).isalnum()})  # all but _WORD in ASCII
+_SPACES = bytes.maketrans(f"_\n\t\r\v\f{SEPARATORS}".encode(), b" " * (6 + len(SEPARATORS)))
 # The readings of ASCII octets in lower case: as they are, and with leet characters as letters. What may stand between
 # the letters of a word that is spelled out becomes a space, as underscores do.
 _PLAIN, _LEET, _LEET_WITH_L = (
-    bytes(ord(chr(code).translate(ones).translate(leet)) for code in range(128)).translate(
-        bytes.maketrans(b"_.*-", b"    ")
-    )
-    + b" " * 128
+    bytes(ord(chr(code).translate(ones).translate(leet)) for code in range(128)).translate(_SPACES) + b" " * 128
     for ones, leet in (({}, {}), ({}, LEET), (LEET_ONE_AS_L, LEET))
 )
 _SIGNS_OF_OCTETS = bytes(code if chr(code).isalnum() and code < 128 else 32 for code in range(256))
-_SPELLED_OUT_OCTETS = re.compile(rb" \w \w(?!\w)")  # is in every word that is spelled out
-_SEXUAL_OCTETS = frozenset(word.encode() for word in _SEXUAL_WORDS)
-_FIRST_OF_PHRASES = frozenset(piece.split()[0].encode() for piece in _SEXUAL_PIECES if piece.isascii())
-_SEXUAL_PATTERN = re.compile("|".join((*_SEXUAL_PHRASES, *map(fold, _SEXUAL_WITHOUT_SPACES))))
-_MINOR_PATTERN = re.compile("|".join((*_MINOR_PHRASES, *map(fold, _MINOR_WITHOUT_SPACES))))
-_HARMLESS_PATTERN = re.compile("|".join(_HARMLESS))
-_DIFFERENCE = re.compile(
-    rf"\b(an?|{_NUMBER})[ -]{_YEARS} (?:younger than|until|before|short of|away from) ({_NUMBER})\b"
-)
+_SPELLED_OUT_OCTETS = re.compile(rb" \w +\w(?!\w)")  # is in every word that is spelled out
+_WATCHED_OCTETS = frozenset(word.encode() for word in _WATCHED_WORDS)
+_FIRST_OF_PHRASES = frozenset(phrase.split()[0].encode() for phrase in vocabulary.LOVE_PHRASES)
 
 
-def without_harmless_phrases(folded: str) -> str:
-    """Return folded text without phrases such as `naked eye`."""
-    return _HARMLESS_PATTERN.sub(" ", folded)
+def _pattern(phrases: Iterable[str], pieces: Iterable[str] = ()) -> re.Pattern[str]:
+    return re.compile("|".join((*phrases, *map(fold, pieces))))
 
 
-def find_sexual(folded: str) -> str:
-    """Return a sexual signal in folded text, or an empty string."""
-    return _find(folded, words=_SEXUAL_WORDS, phrases=_SEXUAL_PATTERN)
+_EXPLICIT_PATTERN = _pattern((), vocabulary.EXPLICIT_WITHOUT_SPACES)
+_SUGGESTIVE_PATTERN = _pattern(vocabulary.SUGGESTIVE_PHRASES, vocabulary.SUGGESTIVE_WITHOUT_SPACES)
+_MINOR_PATTERN = _pattern(_MINOR_PHRASES, vocabulary.MINOR_WITHOUT_SPACES)
+_FORCE_PATTERN = _pattern(vocabulary.FORCE_PHRASES)
+_ABUSE_PATTERN = re.compile(r"\bsexual(?:ly)? (?:assault|abus|violen|violat)\w*\b")
+_HARMLESS_PATTERN = re.compile("|".join(vocabulary.HARMLESS))
+_DISCLOSED_PATTERN = re.compile("|".join(vocabulary.DISCLOSED))
 
 
-def is_plainly_without_sexual(text: str) -> bool:
-    """Return whether ASCII text surely holds no sexual signal in any reading; False only asks for a closer look.
+def is_plainly_without_signals(text: str) -> bool:
+    """Return whether ASCII text surely holds nothing to refuse in any reading; False only asks for a closer look.
 
-    The readings of `fold.views`, at the speed of bytes. A text goes on to the closer look when a word of the list is in
-    a reading, when a word may be spelled out, or when a phrase may be there.
+    The readings of `fold.views`, at the speed of bytes. A text goes on to the closer look when a word of the lists is
+    in a reading, when a word may be spelled out, or when a phrase may be there.
     """
     octets = text.lower().encode("ascii")
     for table in (_PLAIN, _LEET, _LEET_WITH_L) if b"1" in octets else (_PLAIN, _LEET):
@@ -150,7 +125,7 @@ def is_plainly_without_sexual(text: str) -> bool:
         if _SPELLED_OUT_OCTETS.search(reading):
             return False
         words = reading.translate(_SIGNS_OF_OCTETS).split()
-        if not _SEXUAL_OCTETS.isdisjoint(words):
+        if not _WATCHED_OCTETS.isdisjoint(words):
             return False
         if b"love" in reading and _may_hold_phrase(reading.translate(_SIGNS_OF_OCTETS)):
             return False
@@ -166,23 +141,57 @@ def _may_hold_phrase(reading: bytes) -> bool:
     return False
 
 
-def is_without_sexual(readings: Iterable[str]) -> bool:
-    """Return whether no sexual signal can be in readings of `quick_views`; False only asks for a closer look."""
+def is_without_signals(readings: Iterable[str]) -> bool:
+    """Return whether nothing to refuse can be in readings of `quick_views`; False only asks for a closer look."""
     for reading in readings:
         is_ascii = reading.isascii()
         words = reading.translate(_SIGNS).split() if is_ascii else _WORD.findall(reading)
-        if not _SEXUAL_WORDS.isdisjoint(words):
+        if not _WATCHED_WORDS.isdisjoint(words):
             return False
-        if not is_ascii or "love" in reading:
-            on_one_line = " ".join(reading.split())
-            if any(piece in on_one_line for piece in _SEXUAL_PIECES):
-                return False
+        if (not is_ascii or "love" in reading) and any(piece in reading for piece in _WATCHED_PIECES):
+            return False
     return True
+
+
+def without_harmless_phrases(folded: str) -> str:
+    """Return folded text without phrases such as `naked eye`."""
+    return _HARMLESS_PATTERN.sub(" ", folded)
+
+
+def without_disclosures(folded: str) -> str:
+    """Return folded text without what somebody tells of violence they suffered, and without words of help."""
+    return _DISCLOSED_PATTERN.sub(" ", folded)
+
+
+def find_explicit(folded: str) -> str:
+    """Return a signal of explicit sexual content in folded text, or an empty string."""
+    return _find(folded, words=vocabulary.EXPLICIT_WORDS, phrases=_EXPLICIT_PATTERN)
+
+
+def find_suggestive(folded: str) -> str:
+    """Return a signal of innuendo in folded text, or an empty string; sexual violence as a word is none."""
+    folded = _ABUSE_PATTERN.sub(" ", folded)
+    return _find(folded, words=vocabulary.SUGGESTIVE_WORDS, phrases=_SUGGESTIVE_PATTERN)
+
+
+def find_sexual(folded: str) -> str:
+    """Return a signal of either in folded text, or an empty string."""
+    return find_explicit(folded) or find_suggestive(folded)
+
+
+def find_abuse(folded: str) -> str:
+    """Return a word of sexual violence in folded text, or an empty string."""
+    return _find(folded, words=vocabulary.ABUSE_WORDS, phrases=_ABUSE_PATTERN)
+
+
+def find_force(folded: str) -> str:
+    """Return a signal of sex against somebody's will in folded text, or an empty string."""
+    return _find(folded, words=vocabulary.FORCE_WORDS, phrases=_FORCE_PATTERN)
 
 
 def find_minor(folded: str) -> str:
     """Return a signal of a minor in folded text, or an empty string."""
-    return _find(folded, words=_MINOR_WORDS, phrases=_MINOR_PATTERN) or _find_age_difference(folded)
+    return _find(folded, words=vocabulary.MINOR_WORDS, phrases=_MINOR_PATTERN) or find_age(folded)
 
 
 def _find(folded: str, *, words: frozenset[str], phrases: re.Pattern[str]) -> str:
@@ -192,17 +201,3 @@ def _find(folded: str, *, words: frozenset[str], phrases: re.Pattern[str]) -> st
         return min(found)
     phrase = phrases.search(folded)
     return phrase[0].strip() if phrase else ""
-
-
-def _find_age_difference(folded: str) -> str:
-    for difference in _DIFFERENCE.finditer(folded):
-        older = _number(difference[2])
-        if older <= 30 and 0 < older - _number(difference[1]) < 18:
-            return difference[0]
-    return ""
-
-
-def _number(text: str) -> int:
-    if text in ("a", "an"):
-        return 1
-    return int(text) if text.isdigit() else _NUMBER_WORDS.index(text)

@@ -16,6 +16,7 @@ from duologue.store import Cursor, Database
 
 _MAX_TEXT_CHARS = 100_000
 _MAX_LISTED_FAULTS = 20
+_SCENE_LINES = 20  # are read together with a memory, as a prompt could hold them together
 _MAX_ROW = 2**63  # message ids are 64-bit rows
 _KEYS = ("text", "speaker", "session_id", "message_id", "said_at")
 _MORE_TEXTS = ("kind", "name", "slot", "value", "original")
@@ -44,7 +45,9 @@ def parse_json_lines(lines: Iterable[str], *, where: str) -> tuple[StoredLine, .
         if not line.strip():
             continue
         try:
-            parsed.append(_parse(line))
+            memory = _parse(line)
+            check_limits(*(other.text for other in parsed[-_SCENE_LINES:]), memory.text)
+            parsed.append(memory)
         except (ValueError, RecursionError, GuardError) as error:
             faults.append(f"{where}:{row}: {error.found if isinstance(error, GuardError) else error}")
     refuse(faults, where=where, needed=f"JSON objects with {', '.join(_KEYS)}")
@@ -88,21 +91,24 @@ def store_lines(database: Database, lines: Sequence[StoredLine], *, scope: Scope
     return num_added
 
 
-def check_limits(text: str) -> None:
+def check_limits(*texts: str) -> None:
     """Refuse what no memory may hold at any rating.
+
+    Args:
+        texts: That belong together; the last is the memory.
 
     Raises:
         GuardError: With reason `content_policy`.
     """
-    ContentPolicy("adult").check([text], where="memory")
+    ContentPolicy("adult").check(texts, where="memory")
 
 
 def _is_there(cursor: Cursor, line: StoredLine) -> bool:
     rows = cursor.execute(
         """
         SELECT * FROM memories WHERE user = ? AND character = ? AND session_id = ? AND message_id = ?
-            AND kind = ? AND original = ?
-        """,
+            AND (kind || '') = ? AND original = ?
+        """,  # not `kind = ?`: SQLite would look through every line of the kind, 100,000 times for 100,000 lines
         (line.scope.user, line.scope.character, line.session_id, line.message_id, line.kind, line.original),
     ).fetchall()
     return any(

@@ -12,6 +12,8 @@ from duologue.memory.records import Scope, Source, StoredLine
 from duologue.memory.rows import delete_lines, insert_line, next_revision, stored_line
 from duologue.store import Cursor, Database, Row
 
+_SCENE_LINES = 20  # as many as an imported chat is read by
+
 Key = tuple[int, int, str, int]
 """Message, revision, kind and part: what a line is known by while its database id may change."""
 
@@ -62,10 +64,10 @@ def follow(database: Database, session_id: str, path: Sequence[Source], *, scope
     return Followed(len(new), len(gone), num_refused)
 
 
-def is_within_limits(text: str) -> bool:
-    """Return whether a text may be remembered at all."""
+def is_within_limits(texts: Sequence[str]) -> bool:
+    """Return whether texts that belong together may be remembered at all."""
     try:
-        ContentPolicy("adult").check([text], where="memory")
+        ContentPolicy("adult").check(texts, where="memory")
     except GuardError:
         return False
     return True
@@ -125,12 +127,16 @@ def copy_marks(
 def _lines_of_path(session_id: str, path: Sequence[Source], *, scope: Scope) -> tuple[dict[Key, StoredLine], int]:
     wanted: dict[Key, StoredLine] = {}
     num_refused = 0
+    kept: list[str] = []
+    is_harmless = is_within_limits([source.text for source in path])
     for position, source in enumerate(path):
         if not source.text.strip():
             continue
-        if not is_within_limits(source.text):
+        # A line is read with what was said before it, as a prompt would hold it; only where there is anything to find.
+        if not is_harmless and not is_within_limits([*kept[-_SCENE_LINES:], source.text]):
             num_refused += 1
             continue
+        kept.append(source.text)
         for line in lines_of_source(source, position=position, session_id=session_id, scope=scope):
             wanted[_key(line)] = line
     return wanted, num_refused

@@ -137,16 +137,53 @@ class MemoryStore:
         """Return the lines that contain a word of the question, best match first, repeats and private ones included."""
         return self._recalling().search(question, scope=scope, limit=limit)
 
-    def list_lines(self, *, scope: Scope, limit: int = 100, kind: str = "") -> tuple[StoredLine, ...]:
-        """Return the newest lines of a scope, newest first; `kind` is `turn`, `fact` or empty for both."""
+    def list_lines(
+        self,
+        *,
+        scope: Scope,
+        limit: int = 100,
+        kind: str = "",
+        only_pinned: bool = False,
+        before: StoredLine | None = None,
+    ) -> tuple[StoredLine, ...]:
+        """Return the newest lines of a scope, newest first.
+
+        Args:
+            scope: Whose.
+            limit: Most lines to return.
+            kind: `turn`, `fact` or empty for both.
+            only_pinned: Leave out what is not pinned.
+            before: The last line of the page before this one.
+        """
+        said_at, number = (before.said_at, before.memory_id) if before else ("", 0)
         rows = self._database.read(
             """
-            SELECT * FROM memories WHERE user = ? AND character = ? AND (kind = ? OR ? = '')
+            SELECT * FROM memories WHERE user = ? AND character = ? AND (kind = ? OR ? = '') AND is_pinned >= ?
+                AND (? = 0 OR said_at < ? OR (said_at = ? AND id < ?))
             ORDER BY said_at DESC, id DESC LIMIT ?
             """,
-            (scope.user, scope.character, kind, kind, limit),
+            (
+                *(scope.user, scope.character, kind, kind, int(only_pinned)),
+                *(int(before is not None), said_at, said_at, number, limit),
+            ),
         )
         return self._with_versions([stored_line(row) for row in rows])
+
+    def count_lines(self, *, scope: Scope) -> dict[str, int]:
+        """Return how many lines a scope has: `turn`, `fact`, and of both `pinned` and `private`."""
+        rows = self._database.read(
+            """
+            SELECT kind, count(*) AS num, sum(is_pinned) AS pinned, sum(is_private) AS private
+            FROM memories WHERE user = ? AND character = ? GROUP BY kind
+            """,
+            (scope.user, scope.character),
+        )
+        counts = {"turn": 0, "fact": 0, "pinned": 0, "private": 0}
+        for row in rows:
+            counts[row["kind"]] = int(row["num"])
+            counts["pinned"] += int(row["pinned"])
+            counts["private"] += int(row["private"])
+        return counts
 
     def get(self, memory_id: int, *, scope: Scope | None = None) -> StoredLine:
         """Return one line.

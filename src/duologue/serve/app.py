@@ -9,20 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from duologue.config import Home
 from duologue.errors import DuologueError
 from duologue.guard import Limits, Rating
-from duologue.serve.access import Access
-from duologue.serve.age import AgeGate
 from duologue.serve.api import make_routes
 from duologue.serve.core import Core
-from duologue.serve.ending import EndsWithServer
+from duologue.serve.crowd import Crowd, InCrowd
+from duologue.serve.door import Access, Door
+from duologue.serve.ending import Ending, EndsWithServer
+from duologue.serve.forwarded import Forwarded
 from duologue.serve.generation import Generations
 from duologue.serve.library import Library
 from duologue.serve.limits import BodyLimit, KnownPaths, SafeHeaders
+from duologue.serve.metrics import Measured, note_refusal
+from duologue.serve.quota_headers import QuotaHeaders
 from duologue.serve.refusal import ApiError, as_api_error
 
 log = logging.getLogger("duologue.serve")
@@ -40,42 +44,59 @@ class ServeFacts:
 
     Attributes:
         generations: The replies that run.
-        has_api_key: Whether visitors need a key.
         rating: The content rating.
-        ending: Set when the server is to end.
+        door: Who may come in.
+        crowd: The requests that are worked on.
+        ending: How far the end of the server has come.
+        shutdown_seconds: Time the end may take.
     """
 
     generations: Generations
-    has_api_key: bool
     rating: Rating
-    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    door: Door
+    crowd: Crowd
+    ending: Ending = field(default_factory=Ending)
+    shutdown_seconds: float = 5.0
 
 
-def build_app(library: Library, *, home: Home, api_key: str = "") -> FastAPI:
+def build_app(
+    library: Library, *, home: Home, api_key: str = "", redis_url: str = "", door: Door | None = None
+) -> FastAPI:
     """Return the ASGI app for a home of characters: OpenAI-compatible API, web page, and guards around both.
 
     Args:
         library: The characters; its owner closes it after the server has ended.
         home: Limits, rating and addresses.
         api_key: Needed for API and page; empty lets visitors from this machine in without one.
+        redis_url: Where replicas count together what visitors ask for; empty counts in this process.
+        door: Who may come in; by default the accounts in the library's folder and the key.
     """
     os.environ.update(_GRADIO_SETTINGS)  # read when Gradio is imported
+    from duologue.serve.door.routes import make_door_routes
     from duologue.serve.page import make_page_routes, mount_page
 
-    generations = Generations(home.server.max_waiting)
-    core = Core(home, library, generations, Limits(home.guard), AgeGate())
+    generations = Generations(home.server.max_waiting, max_running=home.server.max_models)
+    limits = Limits(home.guard, redis_url=redis_url)
+    door = door or Door.open(library.root, home, shared_key=api_key)
+    core = Core(home, library, generations, limits, door.age)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         generations.close(timeout_seconds=_CLOSE_SECONDS)
+        limits.close()
+        door.close()
 
     entries = library.entries()
     title = entries[0].name if len(entries) == 1 else "duologue"
     app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    facts = app.state.facts = ServeFacts(generations, bool(api_key), home.guard.rating)
+    crowd = Crowd(home.server.max_waiting + home.server.max_models)
+    facts = app.state.facts = ServeFacts(
+        generations, home.guard.rating, door, crowd, shutdown_seconds=home.server.shutdown_seconds
+    )
     _answer_errors(app)
     app.include_router(make_routes(core))
+    app.include_router(make_door_routes(door, library))
     app.include_router(make_page_routes(core))
 
     async def mount() -> None:
@@ -83,11 +104,15 @@ def build_app(library: Library, *, home: Home, api_key: str = "") -> FastAPI:
 
     _run(mount())
     # The last one added is the outermost.
-    app.add_middleware(EndsWithServer, ending=facts.ending)
-    app.add_middleware(Access, api_key=api_key, title=title)
+    app.add_middleware(QuotaHeaders, quotas=limits.quotas)
+    app.add_middleware(Access, door=door, title=title)
+    app.add_middleware(InCrowd, crowd=facts.crowd)
     app.add_middleware(BodyLimit)
     app.add_middleware(KnownPaths)
+    app.add_middleware(EndsWithServer, ending=facts.ending)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(Forwarded, trusted_proxies=home.server.trusted_proxies)
+    app.add_middleware(Measured, metrics=core.metrics)
     return app
 
 
@@ -99,12 +124,19 @@ def _run(work: Coroutine[None, None, None]) -> None:
 
 def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
-    async def refused(_: Request, error: ApiError) -> JSONResponse:
+    async def refused(request: Request, error: ApiError) -> JSONResponse:
+        note_refusal(request.scope, error.code)
         return JSONResponse(error.body(), status_code=error.status, headers=error.headers())
 
     @app.exception_handler(DuologueError)
     async def house_error(request: Request, error: DuologueError) -> JSONResponse:
         return await refused(request, as_api_error(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_address(request: Request, error: RequestValidationError) -> JSONResponse:
+        faults = [(".".join(str(part) for part in each["loc"][1:]), each["msg"]) for each in error.errors()]
+        message = "; ".join(f"{field}: {fault}" for field, fault in faults)
+        return await refused(request, ApiError(400, message, code="invalid_address", param=faults[0][0]))
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> JSONResponse:

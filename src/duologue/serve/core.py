@@ -1,15 +1,22 @@
 """What every route works with, put together once by `build_app`."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
 from duologue.config import Home
-from duologue.guard import Limits
-from duologue.serve.age import AgeGate
-from duologue.serve.generation import Generation, Generations, OpenStream
+from duologue.errors import GuardError
+from duologue.guard import RATINGS, Limits
+from duologue.serve.generation import Generation, Generations, OpenStream, Terms
 from duologue.serve.library import Entry, Library
+from duologue.serve.metrics import Metrics
+from duologue.serve.quota_headers import note_grant
 from duologue.serve.visitor import Visitor, address_of, visitor_of
+
+if TYPE_CHECKING:  # the door's routes use the page's parser of bodies, and the page works with the core
+    from duologue.serve.door import AgeGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +29,15 @@ class Core:
         generations: The replies that run or wait.
         limits: What visitors may ask for.
         age: Who may talk to a character that is not for everyone.
+        metrics: What is counted for the operator.
     """
 
     home: Home
     library: Library
     generations: Generations
     limits: Limits
-    age: AgeGate
+    age: "AgeGate"
+    metrics: Metrics = field(default_factory=Metrics)
 
     def entry(self, scope: Scope, character_id: str) -> Entry:
         """Return a character that this visitor may see and talk to.
@@ -39,6 +48,17 @@ class Core:
         entry = self.library.entry(character_id)
         self.age.require(visitor_of(scope), entry.rating)
         return entry
+
+    def require_admin(self, scope: Scope) -> Visitor:
+        """Return the visitor, who may do what only an admin may.
+
+        Raises:
+            GuardError: With reason `forbidden`.
+        """
+        visitor = visitor_of(scope)
+        if visitor.role != "admin":
+            raise GuardError("only an admin may do this", reason="forbidden", where=visitor.name)
+        return visitor
 
     def start_reply(self, scope: Scope, entry: Entry, open_stream: OpenStream, *, session_id: str = "") -> Generation:
         """Count a request for a reply and start it: the only way to a model.
@@ -54,8 +74,27 @@ class Core:
         """
         visitor = visitor_of(scope)
         self.age.require(visitor, entry.rating)
-        self.limits.take(counted_names(scope, visitor))
-        return self.generations.start(open_stream, session_id=session_id)
+        names = counted_names(scope, visitor)
+        grant = self.limits.ask(names)
+        note_grant(scope, grant)
+        if grant.refusal:
+            raise grant.refusal
+        terms = Terms(
+            owner=names[0] if visitor.way != "shared_key" else address_of(scope),
+            # Characters on one model share it, so they also share the way to it.
+            lane=entry.config.model.base if entry.config else entry.id,
+            session_id=session_id,
+            require_allowed=lambda: self._require_still(visitor, entry),
+            ended=lambda num_tokens: self.limits.spend(names, num_tokens=num_tokens),
+        )
+        return self.generations.start(self.metrics.watched(open_stream), terms=terms)
+
+    def _require_still(self, visitor: Visitor, entry: Entry) -> None:
+        """Refuse a reply that goes on although its visitor's proof was revoked or its character is rated anew."""
+        rating = entry.rating
+        with suppress(GuardError):  # a character that has just been taken away keeps its rating to the end
+            rating = max(rating, self.library.entry(entry.id).rating, key=RATINGS.index)
+        self.age.require(visitor, rating)
 
 
 def counted_names(scope: Scope, visitor: Visitor) -> tuple[str, ...]:
@@ -66,5 +105,5 @@ def counted_names(scope: Scope, visitor: Visitor) -> tuple[str, ...]:
     if visitor.way != "local":
         names.insert(0, f"account:{visitor.account}")
     if visitor.key_id:
-        names.insert(0, f"key:{visitor.key_id}")
+        names.append(f"key:{visitor.key_id}")
     return tuple(names)

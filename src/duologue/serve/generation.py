@@ -10,14 +10,48 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from duologue.chat import Chain, ReplyStream
 from duologue.errors import DuologueError, EngineError, GuardError
 from duologue.messages import Reply
+from duologue.serve.admission import Line, Ticket
 
 log = logging.getLogger("duologue.serve")
 
 OpenStream = Callable[[threading.Event], ReplyStream | Chain]
+_ALLOWED_SECONDS = 1.0  # how long an answer to `is_allowed` holds; it may look into files and databases
+
+
+class _Cancel(threading.Event):
+    """An event that somebody hears of who cannot wait for it."""
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def set(self) -> None:
+        super().set()
+        self._heard()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """For whom a reply is made, and under which conditions.
+
+    Attributes:
+        owner: Who waits for it; nobody's requests pass everyone else's.
+        lane: The model; it makes one reply at a time.
+        session_id: The chat it belongs to; empty when it belongs to none.
+        require_allowed: Raises a `GuardError` once its visitor may no longer read it; asked while it is made.
+        ended: Called with the number of generated tokens, whatever the end was.
+    """
+
+    owner: str = ""
+    lane: str = ""
+    session_id: str = ""
+    require_allowed: Callable[[], None] = lambda: None
+    ended: Callable[[int], None] = lambda _: None
 
 
 class Generation:
@@ -25,56 +59,132 @@ class Generation:
 
     Attributes:
         text: What has come so far.
+        num_tokens: Tokens generated so far.
+        place: Place in line: 1 is next, 0 is being made, or has ended.
         reply: The finished reply, once it is there.
         error: Why it failed, if it did.
         is_done: Whether `reply` or `error` is set.
-        cancel: Set it to stop; the reply then ends within one token.
+        cancel: Set it to stop; the reply then ends within one token, or at once when it still waits in line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, terms: Terms | None = None) -> None:
         """Start with nothing said."""
         self.text = ""
+        self.num_tokens = 0
+        self.place = 0
         self.reply: Reply | None = None
         self.error: DuologueError | None = None
         self.is_done = False
-        self.cancel = threading.Event()
+        self.cancel: threading.Event = _Cancel(self._leave_line)
+        self._terms = terms or Terms()
+        self._line: Line | None = None
+        self._ticket: Ticket | None = None
+        self._allowed_until = 0.0  # monotonic
         self._lock = threading.Lock()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
+    def line_up(self, line: Line) -> None:
+        """Take a place in line.
+
+        Raises:
+            GuardError: With reason `busy`.
+        """
+        self._line = line
+        self._ticket = line.join(self._terms.owner, self._terms.lane, self._move)
+
     def run(self, open_stream: OpenStream) -> None:
-        """Generate the reply in the calling thread."""
+        """Wait in line and generate the reply, in the calling thread."""
         try:
-            stream = open_stream(self.cancel)
-            for piece in stream:
-                if piece.text:
-                    self.text += piece.text
-                    self._wake()
-            self.reply = stream.reply
+            self._run(open_stream)
         except DuologueError as error:
             self.error = error
         except Exception:
             log.exception("a reply failed")
             self.error = EngineError("the reply failed", action="The server's log says why.")
         finally:
+            if self._line and self._ticket:
+                self._line.leave(self._ticket)
+            try:
+                self._terms.ended(self.num_tokens)
+            except Exception:
+                log.exception("the end of a reply was not taken note of")
             self.is_done = True
             self._wake()
 
-    async def more(self, num_seen_chars: int, *, timeout_seconds: float) -> bool:
-        """Wait for text beyond `num_seen_chars` or for the end; return False when the time ran out first."""
+    def refuse(self, error: DuologueError) -> None:
+        """End a reply that still waits in line with an error; one that is being made is stopped."""
+        if self._ticket is not None and not self._ticket.is_running:
+            self.error = error
+        self.cancel.set()
+
+    async def more(self, num_seen_chars: int, *, timeout_seconds: float, place: int | None = None) -> bool:
+        """Wait for text beyond `num_seen_chars` or for the end; return False when the time ran out first.
+
+        Args:
+            num_seen_chars: Characters that the reader has.
+            timeout_seconds: How long to wait.
+            place: The place in line that the reader knows; another one ends the waiting too.
+        """
+        deadline = time.monotonic() + timeout_seconds
         waiting = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting.add(waiting)
         try:
-            if self.is_done or len(self.text) > num_seen_chars:
-                return True
-            async with asyncio.timeout(timeout_seconds):
-                await waiting[1].wait()
+            while not (self.is_done or len(self.text) > num_seen_chars or place not in (None, self.place)):
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    await waiting[1].wait()
+                waiting[1].clear()
             return True
         except TimeoutError:
             return False
         finally:
             with self._lock:
                 self._waiting.discard(waiting)
+
+    def _run(self, open_stream: OpenStream) -> None:
+        stream = open_stream(self.cancel)  # checks and stores what was asked before it waits
+        if self._line and self._ticket and not self._line.wait(self._ticket):
+            stream.close()
+            if self._ticket.refusal:
+                raise self._ticket.refusal
+            self.reply = Reply("", "cancelled", 0, 0, 0, 0.0, 0.0)
+            return
+        num_before = num_tokens = 0
+        for piece in stream:
+            if piece.num_tokens < num_tokens:  # in a chain, the next one has begun to speak
+                num_before += num_tokens
+            num_tokens = piece.num_tokens
+            self.num_tokens = num_before + num_tokens
+            if not self._is_allowed():
+                continue  # to the end that `cancel` brings, so that the bot keeps what it has
+            if piece.text:
+                self.text += piece.text
+                self._wake()
+        if self.error is None:
+            self.reply = stream.reply
+
+    def _is_allowed(self) -> bool:
+        if self.error is not None:
+            return False
+        now = time.monotonic()
+        if now < self._allowed_until:
+            return True
+        self._allowed_until = now + _ALLOWED_SECONDS
+        try:
+            self._terms.require_allowed()
+        except GuardError as error:
+            self.error = error
+            self.cancel.set()
+            return False
+        return True
+
+    def _leave_line(self) -> None:
+        if self._line and self._ticket and not self._ticket.is_running:
+            self._line.leave(self._ticket)
+
+    def _move(self, place: int) -> None:
+        self.place = place
+        self._wake()
 
     def _wake(self) -> None:
         with self._lock:
@@ -88,34 +198,35 @@ class Generations:
 
     Args:
         max_waiting: Replies that may wait while one runs.
+        max_running: Models that may be at work at the same time.
     """
 
-    def __init__(self, max_waiting: int) -> None:
+    def __init__(self, max_waiting: int, *, max_running: int = 1) -> None:
         """Start with none."""
-        self._max_waiting = max_waiting
+        self._line = Line(max_waiting, max_running=max_running)
         self._lock = threading.Lock()
         self._running: dict[Generation, tuple[str, threading.Thread]] = {}
+        self._end: DuologueError | None = None
 
-    def start(self, open_stream: OpenStream, *, session_id: str = "") -> Generation:
+    def start(self, open_stream: OpenStream, *, session_id: str = "", terms: Terms | None = None) -> Generation:
         """Start a reply in a thread of its own.
 
         Args:
             open_stream: Asks the bot for the reply; gets the event that stops it.
-            session_id: The chat the reply belongs to; empty when it belongs to none.
+            session_id: The chat the reply belongs to, where no terms say it.
+            terms: For whom it is made.
 
         Raises:
-            GuardError: With reason `busy` when too many wait, `reply_running` when this chat already waits for one.
+            GuardError: With reason `busy` when too many wait, `reply_running` when this chat already waits for one,
+                `ending` when the server is about to end.
         """
-        generation = Generation()
+        terms = terms or Terms(session_id=session_id)
+        generation = Generation(terms)
         thread = threading.Thread(target=self._run, args=(generation, open_stream), name="reply", daemon=True)
         with self._lock:
-            if len(self._running) > self._max_waiting:
-                raise GuardError(
-                    f"{self._max_waiting} requests are waiting already",
-                    reason="busy",
-                    retry_after_seconds=5.0,
-                    action="Try again in a moment.",
-                )
+            if self._end:
+                raise self._end
+            session_id = terms.session_id
             if session_id and any(session_id == running for running, _ in self._running.values()):
                 raise GuardError(
                     "a reply is still being written in this chat",
@@ -123,6 +234,7 @@ class Generations:
                     retry_after_seconds=1.0,
                     action="Wait for it or stop it.",
                 )
+            generation.line_up(self._line)
             self._running[generation] = (session_id, thread)
         thread.start()
         return generation
@@ -133,16 +245,37 @@ class Generations:
         with self._lock:
             return len(self._running)
 
+    @property
+    def num_waiting(self) -> int:
+        """How many replies wait in line."""
+        return self._line.num_waiting
+
     def find(self, session_id: str) -> Generation | None:
         """Return the reply that is being written in a chat."""
         with self._lock:
             return next((found for found, (running, _) in self._running.items() if running == session_id), None)
 
+    def end(self) -> None:
+        """Take no more replies, and end those that wait in line; those that are being made go on."""
+        error = GuardError(
+            "the server is about to stop",
+            reason="ending",
+            retry_after_seconds=10.0,
+            action="Ask again when it has started anew; what was said is kept.",
+        )
+        with self._lock:
+            self._end = error
+            running = list(self._running)
+        for generation in running:
+            if generation.place:
+                generation.refuse(error)
+
     def cancel_all(self) -> None:
         """Ask every reply to stop."""
         with self._lock:
-            for generation in self._running:
-                generation.cancel.set()
+            running = list(self._running)
+        for generation in running:
+            generation.cancel.set()
 
     def close(self, *, timeout_seconds: float) -> None:
         """Stop every reply and wait until the bot has stored what was said."""

@@ -13,7 +13,7 @@ from typing import Protocol
 from duologue.characters import Character
 from duologue.chat import Bot, load_folder_character, slug
 from duologue.config import CONFIG_NAME, Config, Home, load_config
-from duologue.engine import Adapter
+from duologue.engine import Adapter, EngineName, Shelf
 from duologue.errors import DuologueError, GuardError
 from duologue.guard import RATINGS, Rating
 from duologue.train import Run, list_runs
@@ -70,11 +70,24 @@ class Library:
         home: What holds for all of them.
         open_bot: Opens a bot; None for a library whose bots are open.
         overrides: Lines of `--set` for a home that is a character's folder itself.
+        shelf: Where the bots have their models; None when each has its own.
+        engine: Which engine replies.
     """
 
-    def __init__(self, root: Path, home: Home, *, open_bot: OpenBot | None, overrides: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        home: Home,
+        *,
+        open_bot: OpenBot | None,
+        overrides: tuple[str, ...] = (),
+        shelf: Shelf | None = None,
+        engine: EngineName = "hf",
+    ) -> None:
         """Open nothing."""
         self.root = root
+        self.shelf = shelf
+        self.engine = engine
         self._home = home
         self._open_bot = open_bot
         self._overrides = overrides

@@ -15,10 +15,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from duologue.serve.refusal import ApiError
 
 MAX_BODY_BYTES = 2**20
+MAX_ARRIVING_BYTES = 64 * MAX_BODY_BYTES  # of all bodies together that are not complete yet
 BODY_SECONDS = 20.0
+# Paths whose bodies are large: they are passed on while they arrive, and their route writes them to disk.
+STREAMED_BODIES = {"/page/uploads": 512 * 2**20}
+_STREAM_PART_SECONDS = 60.0  # between two parts of such a body
 # What the page needs of Gradio. The rest (uploads, proxies, file access, its own API) stays shut.
-_PATHS = frozenset({"/", "/health", "/login", "/theme.css", "/favicon.ico"})
-_PATHS_BELOW = ("/v1/", "/page/", "/assets/", "/static/", "/gradio_api/heartbeat/")
+_PATHS = frozenset({"/", "/health", "/login", "/logout", "/age", "/theme.css", "/favicon.ico"})
+_PATHS |= {"/metrics", "/openapi.json", "/props", "/tokenize", "/detokenize"}
+_PATHS_BELOW = ("/v1/", "/page/", "/age/", "/assets/", "/static/", "/gradio_api/heartbeat/")
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; sandbox"
+)
 _INLINE_SCRIPT = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
 
 
@@ -55,17 +64,25 @@ class BodyLimit:
         self._app = app
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
+        self._num_arriving_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["path"] in STREAMED_BODIES:
+            await self._app(scope, _streamed(scope, receive), send)
+            return
         try:
             async with asyncio.timeout(self._max_seconds):
                 body = await self._read(scope, receive)
         except TimeoutError:
             error = ApiError(408, f"the request did not arrive within {self._max_seconds:g} seconds", code="timeout")
+            await _answer(error, scope, receive, send)
+            return
+        except _TooMuchArriving:
+            error = ApiError(503, "too much is being sent at once", code="busy", retry_after_seconds=2.0)
             await _answer(error, scope, receive, send)
             return
         if body is None:
@@ -79,14 +96,24 @@ class BodyLimit:
         if not declared.isdecimal() or int(declared) > self._max_bytes:
             return None
         parts, num_bytes = [], 0
-        while True:
-            message = await receive()
-            parts.append(message.get("body", b""))
-            num_bytes += len(parts[-1])
-            if num_bytes > self._max_bytes:
-                return None
-            if not message.get("more_body"):  # the last part, or a disconnect
-                return b"".join(parts)
+        try:
+            while True:
+                message = await receive()
+                parts.append(message.get("body", b""))
+                num_bytes += len(parts[-1])
+                self._num_arriving_bytes += len(parts[-1])
+                if num_bytes > self._max_bytes:
+                    return None
+                if not message.get("more_body"):  # the last part, or a disconnect
+                    return b"".join(parts)
+                if self._num_arriving_bytes > MAX_ARRIVING_BYTES:
+                    raise _TooMuchArriving
+        finally:
+            self._num_arriving_bytes -= num_bytes
+
+
+class _TooMuchArriving(Exception):
+    """Bodies that are not complete take as much memory as they may."""
 
 
 class SafeHeaders:
@@ -120,7 +147,8 @@ class SafeHeaders:
                 if message.get("more_body"):
                     return
                 body = b"".join(part.get("body", b"") for part in held[1:])
-                MutableHeaders(scope=held[0])["Content-Security-Policy"] = content_security_policy(body)
+                policy = _REPORT_POLICY if _is_report(scope["path"]) else content_security_policy(body)
+                MutableHeaders(scope=held[0])["Content-Security-Policy"] = policy
                 for part in held:
                     await send(part)
                 held.clear()
@@ -143,12 +171,42 @@ def content_security_policy(page: bytes = b"") -> str:
     )
 
 
+def _is_report(path: str) -> bool:
+    """Return whether a path is that of a run's report, a page that needs nothing but what it brings."""
+    return path.startswith("/page/characters/") and path.endswith("/report")
+
+
 def _add_headers(headers: MutableHeaders) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "no-referrer"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"
     headers["Content-Security-Policy"] = content_security_policy()
+
+
+def _streamed(scope: Scope, receive: Receive) -> Receive:
+    """Pass a large body on as it comes; its route sees the refusal, and answers with it."""
+    max_bytes = STREAMED_BODIES[scope["path"]]
+    declared = Headers(scope=scope).get("content-length", "0")
+    num_bytes = int(declared) if declared.isdecimal() else 0
+    too_large = ApiError(413, f"the file is larger than {max_bytes // 2**20} MiB", code="request_too_large")
+    num_seen = 0
+
+    async def count() -> Message:
+        nonlocal num_seen
+        if num_bytes > max_bytes:
+            raise too_large
+        try:
+            async with asyncio.timeout(_STREAM_PART_SECONDS):
+                message = await receive()
+        except TimeoutError as error:
+            raise ApiError(408, "the file stopped arriving", code="timeout") from error
+        num_seen += len(message.get("body", b""))
+        if num_seen > max_bytes:
+            raise too_large
+        return message
+
+    return count
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -165,5 +223,5 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _answer(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {**error.headers(), "Connection": "close"} if error.status in (408, 413) else error.headers()
+    headers = {**error.headers(), "Connection": "close"} if error.status in (408, 413, 503) else error.headers()
     await JSONResponse(error.body(), status_code=error.status, headers=headers)(scope, receive, send)

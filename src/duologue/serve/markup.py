@@ -1,72 +1,141 @@
-"""Texts made safe to show: message text that can only become Markdown, and the small pieces of HTML around it."""
+"""Text of a person or a model as HTML that is safe to put into the page: the one renderer of the server.
+
+Markdown-it is given no rule that makes HTML, images or hidden text; what it makes goes through nh3, which knows only
+the few tags and attributes below. The browser's content security policy is a second wall behind both.
+"""
 
 import html
+import logging
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from urllib.parse import urlsplit
 
-from duologue.errors import DuologueError
-from duologue.messages import RecalledLine
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
 
-_WORD_JOINER = "\u2060"  # invisible, without width
-_TAG_START = re.compile(r"<(?=[A-Za-z/!?])")
-_EMPHASIS = re.compile(r"\*([^*]+)\*")
-_IMAGE_START = re.compile(r"!(?=\[)")
+log = logging.getLogger("duologue.serve")
+
+MAX_MARKDOWN_CHARS = (
+    40_000  # a longer text is shown as it was written: reading it as Markdown would keep the server busy
+)
+_SCHEMES = frozenset({"http", "https", "mailto", "tel"})
+_MAX_NESTING = 12
+_RULES_OFF = (
+    *("html_block", "html_inline", "image", "autolink", "entity"),
+    *("reference", "lheading", "code"),  # would hide lines, make headings of dashes and code of indented lines
+)
+_TAGS = {
+    *("p", "br", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "h4", "hr", "a", "span"),
+    *("table", "thead", "tbody", "tr", "th", "td"),
+}
+# Escape sequences of terminals, other control characters, and those that turn the direction of what follows.
+_UNSEEN = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+_HALF = re.compile(r"[\ud800-\udfff]")
+_MARK = (
+    "[\u0300-\u036f\u0483-\u0489\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+)
+_PILED_MARKS = re.compile(f"({_MARK}{{4}}){_MARK}+")  # languages need no more; more of them climb over other lines
 
 
-def as_markdown(text: str) -> str:
-    """Return message text in which no HTML tag and no image can start; emphasis, lists and code still work.
+def safe_html(text: str, *, is_growing: bool = False) -> str:
+    """Return a text as HTML: paragraphs, line breaks, *actions*, lists, quotes, code, tables, links that say where to.
 
-    An invisible character is put between the first two characters of a tag or an image, so it shows as it was written,
-    inside code as well. A model could otherwise draw over the page or load an address.
+    It never raises, whatever the text, and takes time in proportion to its length.
+
+    Args:
+        text: What was said.
+        is_growing: More of it is to come, so an emphasis that is still open is shown as one.
     """
-    return _IMAGE_START.sub(f"!{_WORD_JOINER}", _TAG_START.sub(f"<{_WORD_JOINER}", text))
-
-
-def recalled_html(lines: Sequence[RecalledLine], *, character_name: str, user_name: str) -> str:
-    """Return the panel with the memory lines of the last reply, each with its date and speaker."""
-    if not lines:
-        return (
-            '<p class="empty">Nothing recalled for the last reply. When a line from an earlier chat helps '
-            f"{html.escape(character_name)} answer, it appears here.</p>"
-        )
-    names = {"user": user_name, "assistant": character_name, "system": "Note"}
-    items = (_recalled_item(line, speaker=names[line.speaker]) for line in lines)
-    return f"<ol>{''.join(items)}</ol>"
-
-
-def notice_html(text: str) -> str:
-    """Return a message to the person that screen readers announce."""
-    return f'<p role="alert">{html.escape(text)}</p>'
-
-
-def error_html(error: DuologueError) -> str:
-    """Return an error as a notice, without the name of the place: the person is looking at it."""
-    text = error.sentence().removeprefix(f"{error.where}: ")
-    return notice_html(text[:1].upper() + text[1:])
-
-
-def heading_html(name: str, *, picture: str) -> str:
-    """Return the character's head: picture or initial, name, and that this is no human."""
-    initial = f'<span class="initial">{html.escape(name[:1].upper())}</span>'
-    shown = f'<img src="{html.escape(picture)}" alt="">' if picture else initial
-    return f'<div class="head">{shown}<div><h1>{html.escape(name)}</h1><p>An AI character, not a person</p></div></div>'
-
-
-def _recalled_item(line: RecalledLine, *, speaker: str) -> str:
-    when = f'<time datetime="{html.escape(line.said_at)}">{html.escape(_day(line.said_at))}</time>'
-    source = f'<p class="source"><b>{html.escape(speaker)}</b> {when}</p>'
-    return f"<li><blockquote>{_one_line(line.text)}</blockquote>{source}</li>"
-
-
-def _one_line(text: str) -> str:
-    line = html.escape(" ".join(text.split()))  # a blank line would end the HTML and start Markdown
-    return _EMPHASIS.sub(r"<em>\1</em>", line)
-
-
-def _day(said_at: str) -> str:
+    text = _PILED_MARKS.sub(r"\1", _HALF.sub("\ufffd", _UNSEEN.sub("", text.replace("\r\n", "\n"))))
+    if len(text) > MAX_MARKDOWN_CHARS:
+        return _as_written(text)
+    if is_growing:
+        text = _close_emphasis(text)
     try:
-        moment = datetime.fromisoformat(said_at)
+        made = _MARKDOWN.render(text)
+    except Exception:  # whatever a text does to the parser, the chat can still be read
+        log.exception("a text of %d characters cannot be read as Markdown", len(text))
+        return _as_written(text)
+    return nh3.clean(
+        made,
+        tags=_TAGS,
+        attributes={"a": {"href", "title"}, "ol": {"start"}},
+        allowed_classes={"span": {"address"}},
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+        link_rel="noopener noreferrer nofollow",
+        url_schemes=set(_SCHEMES),
+        url_relative="deny",
+    )
+
+
+def _as_written(text: str) -> str:
+    paragraphs = re.split(r"\n{2,}", text.strip("\n"))
+    return "".join(f"<p>{html.escape(part).replace(chr(10), '<br>')}</p>" for part in paragraphs)
+
+
+def _close_emphasis(text: str) -> str:
+    last = text[text.rfind("\n\n") + 1 :]
+    if last.count("*") % 2 == 0 or last.lstrip().startswith("* "):
+        return text
+    return text.rstrip().removesuffix("*") if text.rstrip().endswith("*") else f"{text.rstrip()}*"
+
+
+def _is_link(address: str) -> bool:
+    try:
+        parts = urlsplit(address.strip())
     except ValueError:
-        return said_at
-    return f"{moment.day} {moment:%B %Y}"
+        return False
+    return parts.scheme.lower() in _SCHEMES and bool(parts.netloc or parts.path) and "\\" not in address
+
+
+def _show_addresses(state: StateCore) -> None:
+    """Put where a link leads behind its words, unless they say it, and give it as the title in full."""
+    for token in state.tokens:
+        if token.type in {"heading_open", "heading_close"}:
+            token.tag = "h4"
+        if token.children and any(child.type == "link_open" for child in token.children):
+            token.children = _with_addresses(token.children)
+
+
+def _with_addresses(tokens: list[Token]) -> list[Token]:
+    made: list[Token] = []
+    address, words = "", ""
+    for token in tokens:
+        if token.type == "link_open":
+            address, words = str(token.attrGet("href") or ""), ""
+            token.attrs = {"href": address, "title": address}
+        elif token.type == "link_close" and address:
+            place = _place(address)
+            if place and place not in words.lower():
+                made += [
+                    Token("address_open", "span", 1, attrs={"class": "address"}),
+                    Token("text", "", 0, content=f" ({place})"),
+                    Token("address_close", "span", -1),
+                ]
+            address = ""
+        else:
+            words += token.content
+        made.append(token)
+    return made
+
+
+def _place(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme in ("http", "https"):
+        return parts.netloc.rpartition("@")[2].lower()
+    return parts.path
+
+
+def _make_markdown() -> MarkdownIt:
+    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True, "linkify": False, "maxNesting": _MAX_NESTING})
+    markdown.enable(["strikethrough", "table"]).disable(list(_RULES_OFF))
+    markdown.validateLink = _is_link  # type: ignore[method-assign, assignment]  # its own way
+    markdown.core.ruler.push("show_addresses", _show_addresses)
+    return markdown
+
+
+_MARKDOWN = _make_markdown()

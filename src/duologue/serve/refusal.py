@@ -9,11 +9,21 @@ _BAD_REQUEST = "invalid_request_error"
 _GUARD_STATUS = {
     "rate_limit_exceeded": 429,
     "busy": 503,
+    "ending": 503,
     "reply_running": 409,
     "not_found": 404,
     "forbidden": 403,
     "age_required": 403,
     "broken": 409,
+    "weak_password": 400,
+    "bad_name": 400,
+    "bad_form": 400,
+    "name_taken": 409,
+    "last_admin": 409,
+    "too_many_keys": 409,
+    "age_unproven": 400,
+    "training": 503,
+    "training_running": 409,
 }
 _GUARD_CODE = {"too_long_for_context": "context_length_exceeded", "content_policy": "content_policy_violation"}
 _TYPES = {429: "rate_limit_error", 503: "unavailable_error", 500: "server_error"}
@@ -49,10 +59,13 @@ class ApiError(Exception):
         }
 
     def headers(self) -> dict[str, str]:
-        """Return `Retry-After` in whole seconds, when waiting helps."""
+        """Return `Retry-After` in whole seconds, and what OpenAI's clients read in milliseconds, when waiting helps."""
         if not self.retry_after_seconds:
             return {}
-        return {"Retry-After": str(max(1, math.ceil(self.retry_after_seconds)))}
+        return {
+            "Retry-After": str(max(1, math.ceil(self.retry_after_seconds))),
+            "retry-after-ms": str(math.ceil(self.retry_after_seconds * 1000)),
+        }
 
 
 def as_api_error(error: DuologueError) -> ApiError:
@@ -62,7 +75,7 @@ def as_api_error(error: DuologueError) -> ApiError:
             _GUARD_STATUS.get(error.reason, 400),
             error.sentence(),
             code=_GUARD_CODE.get(error.reason, error.reason),
-            param="" if error.reason in _GUARD_STATUS else "messages",
+            param="" if error.reason in _GUARD_STATUS else "prompt" if error.where == "prompt" else "messages",
             retry_after_seconds=error.retry_after_seconds,
         )
     if isinstance(error, DataError):

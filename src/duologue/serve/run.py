@@ -7,17 +7,23 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from duologue.errors import ConfigError
-from duologue.serve.access import is_loopback
 from duologue.serve.app import ServeFacts
+from duologue.serve.deadlines import Connections, Deadlines, room_for_connections
+from duologue.serve.door import is_loopback
 
-GRACEFUL_SECONDS = 3
-_FINISH_SECONDS = 1.5  # replies may finish this long after the signal; then they are stopped and stored
+# Shares of `server.shutdown_seconds`: replies may finish until the first, are stored until the second, and what is
+# still being sent may be sent until the third.
+_FINISH_SHARE, _STORE_SHARE, _SEND_SHARE = 0.5, 0.7, 0.85
+_LOOK_SECONDS = 0.02
 
 
 def serve(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
@@ -36,19 +42,7 @@ def serve(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]
     _check_exposure(facts, host=host)
     listener = _bind(host, port)
     shown_host = f"[{host}]" if ":" in host else host
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # X-Forwarded-For is the client's own word
-            ws="none",
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        ),
-        facts=facts,
-        on_ready=lambda: on_ready(f"http://{shown_host}:{listener.getsockname()[1]}"),
-    )
+    server = Server(app, on_ready=lambda: on_ready(f"http://{shown_host}:{listener.getsockname()[1]}"))
     try:
         server.run(sockets=[listener])
     finally:
@@ -64,11 +58,36 @@ def check_address(*, host: str, port: int) -> None:
     _bind(host, port).close()
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, *, facts: ServeFacts, on_ready: Callable[[], None]) -> None:
+class Server(uvicorn.Server):
+    """Uvicorn with deadlines for connections and an end in order.
+
+    Args:
+        app: What `build_app` returned.
+        on_ready: Called once it answers.
+        deadlines: What a connection may take.
+    """
+
+    def __init__(self, app: FastAPI, *, on_ready: Callable[[], None], deadlines: Deadlines | None = None) -> None:
+        """Prepare; nothing is listened to yet."""
+        deadlines = deadlines or Deadlines()
+        num_connections = room_for_connections(deadlines.max_connections)
+        self._facts: ServeFacts = app.state.facts
+        self.connections = Connections(replace(deadlines, max_connections=num_connections), crowd=self._facts.crowd)
+        config = uvicorn.Config(
+            app,
+            http=cast("Any", self.connections.protocol()),
+            port=0,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # `Forwarded` believes the operator's proxies and nobody else
+            ws="none",
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=2 * deadlines.max_header_bytes,  # ours is looked at first, and says 431
+        )
         super().__init__(config)
-        self._facts = facts
         self._on_ready = on_ready
+        self._sweeping: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -84,37 +103,54 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
         await super().startup(sockets)
+        self._sweeping = asyncio.create_task(self.connections.keep_sweeping())
         if self.started:
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._facts.ending.set()
-        stopping = asyncio.create_task(self._stop_replies())
+        """End: refuse what is new, let replies finish, then stop and store them, then close every connection."""
+        seconds, began = self._facts.shutdown_seconds, time.monotonic()
+        generations, ending = self._facts.generations, self._facts.ending
+        ending.begin()
+        generations.end()
+        await self._until_idle(began + _FINISH_SHARE * seconds)
+        generations.cancel_all()
+        await self._until_idle(began + _STORE_SHARE * seconds)
+        await ending.close(grace_seconds=began + _SEND_SHARE * seconds - time.monotonic())
+        closing = asyncio.create_task(self._drop_what_is_left(began + seconds - time.monotonic()))
         await super().shutdown(sockets)
-        stopping.cancel()
+        for task in (closing, self._sweeping):
+            if task:
+                task.cancel()
 
-    async def _stop_replies(self) -> None:
-        await asyncio.sleep(_FINISH_SECONDS)
-        self._facts.generations.cancel_all()
+    async def _until_idle(self, deadline: float) -> None:
+        while self._facts.generations.num_running and time.monotonic() < deadline and not self.force_exit:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _drop_what_is_left(self, seconds: float) -> None:
+        """End the connections of clients that do not read their answer to the end."""
+        await asyncio.sleep(max(0.2, min(seconds, 0.8)))  # before uvicorn's own end, which would complain
+        self.connections.drop_all()
 
 
 def _check_exposure(facts: ServeFacts, *, host: str) -> None:
     if is_loopback(host):
         return
-    if facts.rating != "general":
+    if facts.rating != "general" and facts.door.age.provider is None:
         raise ConfigError(
             f"the content rating is '{facts.rating}' and '{host}' can be reached from the network",
             where="guard.rating",
-            needed="rating 'general', or a host that only this machine can reach",
-            action="There is no age gate for the network yet. Use host 127.0.0.1, or set guard.rating to 'general'.",
+            needed="a provider of proofs of age, rating 'general', or a host that only this machine can reach",
+            action="Set age.provider, or use host 127.0.0.1, or set guard.rating to 'general'.",
         )
-    if not facts.has_api_key:
+    if not facts.door.is_guarded():
         raise ConfigError(
-            f"'{host}' can be reached from the network and there is no API key",
+            f"'{host}' can be reached from the network and there is no API key and no account",
             where="server.host",
-            needed="an API key, or a host that only this machine can reach",
-            action="Set DUOLOGUE_API_KEY, or use host 127.0.0.1.",
+            needed="an account, an API key, or a host that only this machine can reach",
+            action="Make one with: duologue account add FOLDER NAME; or set DUOLOGUE_API_KEY, or use host 127.0.0.1.",
         )
 
 

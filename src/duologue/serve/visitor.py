@@ -1,4 +1,4 @@
-"""Who a request comes from. The door (`access.py`) decides it once; everything behind asks here."""
+"""Who a request comes from. The door (`door/`) decides it once; everything behind asks here."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal
 
 from starlette.types import Scope
 
-LOCAL_ACCOUNT = "local"  # whoever sits at this machine, or shares the one key
+LOCAL_ACCOUNT = "local"  # whoever sits at this machine or has the one key
 _KEY = "duologue.visitor"
 _ADDRESS = "duologue.address"
 
@@ -24,6 +24,8 @@ class Visitor:
         role: An admin may also make, change and train characters and see the server's state.
         way: How they came in; a program comes with an API key, a person at a page with a session.
         key_id: Which API key it was; empty without one.
+        login_id: Which login of a browser it was; empty without one.
+        is_local: Whether they sit at this machine: the request came over loopback, to a local name, through no proxy.
     """
 
     account: str = LOCAL_ACCOUNT
@@ -31,6 +33,8 @@ class Visitor:
     role: Role = "admin"
     way: Way = "local"
     key_id: str = ""
+    login_id: str = ""
+    is_local: bool = True
 
 
 def set_visitor(scope: Scope, visitor: Visitor) -> None:

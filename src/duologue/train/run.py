@@ -103,7 +103,8 @@ def run(
     _write_ledger(into, config, config_text=config_text, plan=plan, stats=stats, account=account, character=character)
     samples = SampleRequest()
     if character is not None and config.training.num_sample_replies:
-        samples = sample_request(config, character, trainer.tokenizer(BaseModel(config.model.base)))
+        base = BaseModel(config.model.base, trusted_code=config.model.trusted_code)
+        samples = sample_request(config, character, trainer.tokenizer(base))
     job = shared_job(make_job(config, plan, into.folder, samples=samples), sharing)
     keep_sharing(into, sharing)
     try:
@@ -161,6 +162,7 @@ def make_job(config: Config, plan: Plan, run_folder: Path, *, samples: SampleReq
             use_double_quantization=config.model.use_double_quantization,
             int8_threshold=config.model.int8_threshold,
             compute_dtype=settings.compute_dtype,
+            trusted_code=config.model.trusted_code,
         ),
         lora=lora_settings(config),
         max_steps=settings.max_steps,

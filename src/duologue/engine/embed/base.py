@@ -29,3 +29,7 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Return one row of length 1 per text, shape (len(texts), dim), float32."""
         ...
+
+    def count_tokens(self, texts: Sequence[str]) -> tuple[int, int]:
+        """Return the tokens of the texts together, and how many texts are longer than what is read of one."""
+        ...

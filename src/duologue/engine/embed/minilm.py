@@ -72,6 +72,17 @@ class MiniLM:
             at = end
         return vectors_BH
 
+    def count_tokens(self, texts: Sequence[str]) -> tuple[int, int]:
+        """Return the tokens of the texts together, and how many texts have more than 256.
+
+        Raises:
+            EngineError: The files are not the expected ones.
+        """
+        found = self._load().tokenizer.encode_batch(list(texts))
+        parts = [part for each in found for part in (each, *each.overflowing)]
+        num_tokens = sum(part.special_tokens_mask.count(0) for part in parts)
+        return num_tokens, sum(bool(each.overflowing) for each in found)
+
     def _load(self) -> "_Weights":
         with self._lock:
             if self._weights is None:

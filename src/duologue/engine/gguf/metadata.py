@@ -7,13 +7,17 @@ the same header when it loads the model, but its bindings do not hand it out.
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from duologue.errors import EngineError
 
+T = TypeVar("T")
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_STRING_BYTES = 2**24  # a chat template is the longest string there is; real ones stay below 2**17
+_MAX_KEY_BYTES = 2**16  # the format's own limit
+_MAX_FIELDS, _MAX_ITEMS = 2**14, 2**22  # real files have below 100 fields and 300,000 tokens
+_MAX_HEADER_BYTES = 2**27  # the largest vocabularies take 10 MB
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _UNKNOWN_TOKEN, _CONTROL_TOKEN = 2, 3  # values of tokenizer.ggml.token_type
@@ -63,7 +67,7 @@ def read_metadata(path: Path) -> GgufMetadata:
     """
     try:
         with path.open("rb") as file:
-            fields = _read_fields(file)
+            return _interpret(_read_fields(file))
     except OSError as error:
         raise EngineError(f"cannot read the model ({error.strerror})", where=str(path)) from error
     except (ValueError, struct.error, KeyError) as error:
@@ -73,7 +77,6 @@ def read_metadata(path: Path) -> GgufMetadata:
             needed="GGUF version 2 or 3, little endian",
             action="Download or export the file again.",
         ) from error
-    return _interpret(fields)
 
 
 def _read_fields(file: BinaryIO) -> dict[str, Any]:
@@ -82,9 +85,11 @@ def _read_fields(file: BinaryIO) -> dict[str, Any]:
     version, _num_tensors, num_fields = _unpack(file, "IQQ")
     if version not in _VERSIONS:
         raise ValueError(f"it has version {version}")
+    if num_fields > _MAX_FIELDS:
+        raise ValueError(f"its header has {num_fields} fields")
     fields: dict[str, Any] = {}
     for _ in range(num_fields):
-        key = _read_text(file)
+        key = _read_text(file, limit=_MAX_KEY_BYTES)
         (kind,) = _unpack(file, "I")
         fields[key] = _read_value(file, kind)
     return fields
@@ -96,6 +101,8 @@ def _read_value(file: BinaryIO, kind: int) -> Any:  # noqa: ANN401  (the format 
     if kind != _ARRAY:
         return _unpack(file, _SCALARS[kind])[0]
     item_kind, num_items = _unpack(file, "IQ")
+    if num_items > _MAX_ITEMS:
+        raise ValueError(f"it holds a list of {num_items} items")
     if item_kind in _SCALARS:
         return _unpack(file, _SCALARS[item_kind], num_items)
     if item_kind == _STRING:
@@ -103,10 +110,12 @@ def _read_value(file: BinaryIO, kind: int) -> Any:  # noqa: ANN401  (the format 
     raise ValueError("it holds a nested list")
 
 
-def _read_text(file: BinaryIO) -> str:
+def _read_text(file: BinaryIO, *, limit: int = _MAX_STRING_BYTES) -> str:
     (num_bytes,) = _unpack(file, "Q")
-    if num_bytes > _MAX_STRING_BYTES:
+    if num_bytes > limit:
         raise ValueError(f"it holds a string of {num_bytes} bytes")
+    if file.tell() + num_bytes > _MAX_HEADER_BYTES:
+        raise ValueError(f"its header is longer than {_MAX_HEADER_BYTES} bytes")
     raw = file.read(num_bytes)
     if len(raw) < num_bytes:
         raise ValueError("it ends inside its header")
@@ -119,22 +128,29 @@ def _unpack(file: BinaryIO, codes: str, num_repeats: int = 1) -> tuple[Any, ...]
 
 
 def _interpret(fields: dict[str, Any]) -> GgufMetadata:
-    tokens: list[str] = fields.get("tokenizer.ggml.tokens", [])
-    kinds: tuple[int, ...] = fields.get("tokenizer.ggml.token_type", ())
-    ids = {fields[key] for key in _END_KEYS if key in fields}
+    tokens: list[str] = _of(fields, "tokenizer.ggml.tokens", list, [])
+    kinds: tuple[int, ...] = _of(fields, "tokenizer.ggml.token_type", tuple, ())
+    ids = {_of(fields, key, int, 0) for key in _END_KEYS if key in fields}
     ids |= {token_id for token_id, text in enumerate(tokens) if text in _END_OF_TURN}
     control = {at for at, kind in enumerate(kinds) if kind in (_CONTROL_TOKEN, _UNKNOWN_TOKEN)} | ids
-    architecture = fields.get("general.architecture", "")
+    architecture = _of(fields, "general.architecture", str, "")
 
     def text_of(key: str) -> str:
-        token_id = fields.get(key, -1)
+        token_id = _of(fields, key, int, -1)
         return tokens[token_id] if 0 <= token_id < len(tokens) else ""
 
     return GgufMetadata(
-        chat_template=fields.get("tokenizer.chat_template", ""),
-        context_tokens=int(fields.get(f"{architecture}.context_length", 0)),
+        chat_template=_of(fields, "tokenizer.chat_template", str, ""),
+        context_tokens=_of(fields, f"{architecture}.context_length", int, 0),
         bos_token=text_of("tokenizer.ggml.bos_token_id"),
         eos_token=text_of("tokenizer.ggml.eos_token_id"),
-        control_tokens={token_id: tokens[token_id] for token_id in sorted(control) if token_id < len(tokens)},
-        stop_token_ids=frozenset(token_id for token_id in ids if token_id < len(tokens)),
+        control_tokens={token_id: tokens[token_id] for token_id in sorted(control) if 0 <= token_id < len(tokens)},
+        stop_token_ids=frozenset(token_id for token_id in ids if 0 <= token_id < len(tokens)),
     )
+
+
+def _of(fields: dict[str, Any], key: str, kind: type[T], default: T) -> T:
+    value = fields.get(key, default)
+    if not isinstance(value, kind):
+        raise ValueError(f"'{key[:80]}' is a {type(value).__name__}")
+    return value

@@ -6,8 +6,8 @@ from duologue.engine.base import TemplateTraits
 from duologue.engine.chat_text import ChatText
 from duologue.engine.gguf.metadata import GgufMetadata
 from duologue.engine.gguf.server import LlamaServer
-from duologue.engine.gguf.template import ChatTemplate
 from duologue.engine.neutral import template_marks
+from duologue.engine.template import ChatTemplate
 from duologue.messages import Message
 
 
@@ -24,9 +24,8 @@ class GgufTokenizer:
         """Compile the chat template."""
         self._metadata = metadata
         self._server = server
-        self._template = ChatTemplate(
-            metadata.chat_template, bos_token=metadata.bos_token, eos_token=metadata.eos_token, where=where
-        )
+        tokens = {"bos_token": metadata.bos_token, "eos_token": metadata.eos_token}
+        self._template = ChatTemplate(metadata.chat_template, tokens=tokens, where=where)
         marks = template_marks(metadata.chat_template)
         self._special_tokens = tuple(dict.fromkeys([*metadata.control_tokens.values(), *marks]))
         self._text = ChatText(self._fill, self._special_tokens, source=metadata.chat_template)

@@ -25,8 +25,10 @@ from transformers import (
 
 from duologue.engine.bundled import PREFIX, bundled_file
 from duologue.engine.facts import ModelFacts
+from duologue.engine.gguf.metadata import read_metadata
 from duologue.engine.hf.gguf_weights import load_llama, read_llama_config
 from duologue.engine.hf.tokenizer import HfTokenizer
+from duologue.engine.hf.trust import require_plain_model, trusts_code
 from duologue.engine.job import BaseModel
 from duologue.errors import EngineError
 
@@ -53,7 +55,8 @@ def load_tokenizer(base: BaseModel) -> HfTokenizer:
                 tokenizer = PreTrainedTokenizerFast.from_pretrained(str(file.parent), gguf_file=file.name)
             else:
                 _require_reachable(base.name)
-                tokenizer = AutoTokenizer.from_pretrained(base.name, trust_remote_code=False)
+                require_plain_model(base)
+                tokenizer = AutoTokenizer.from_pretrained(base.name, trust_remote_code=trusts_code(base))
         except (OSError, ValueError) as error:
             raise _not_there(base.name, error) from error
     return HfTokenizer(tokenizer, name=base.name)
@@ -65,7 +68,7 @@ def read_facts(base: BaseModel) -> ModelFacts:
     Raises:
         EngineError: It is not there.
     """
-    config = _config(base.name)
+    config = _config(base)
     num_heads = config.num_attention_heads
     file = _gguf_file(base.name)
     num_experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None) or 0
@@ -117,7 +120,11 @@ def load_model(base: BaseModel, *, on: torch.device | None = None) -> HfModel:
 def _gguf_file(name: str) -> Path | None:
     if name.startswith(PREFIX):
         return bundled_file(name)
-    return Path(name) if name.endswith(".gguf") and Path(name).is_file() else None
+    file = Path(name)
+    if not name.endswith(".gguf") or not file.is_file():
+        return None
+    read_metadata(file)  # refuses a header that is made to exhaust the memory, which the libraries would follow
+    return file
 
 
 def _require_reachable(name: str) -> None:
@@ -138,13 +145,15 @@ def _require_reachable(name: str) -> None:
         raise _not_there(name, error) from error
 
 
-def _config(name: str) -> PreTrainedConfig:
+def _config(base: BaseModel) -> PreTrainedConfig:
+    name = base.name
     file = _gguf_file(name)
     try:
         if file is not None:
             return read_llama_config(file) or AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
         _require_reachable(name)
-        return AutoConfig.from_pretrained(name, trust_remote_code=False)
+        require_plain_model(base)
+        return AutoConfig.from_pretrained(name, trust_remote_code=trusts_code(base))
     except (OSError, ValueError) as error:
         raise _not_there(name, error) from error
 
@@ -165,9 +174,10 @@ def _load_gguf(file: Path, base: BaseModel, on: torch.device) -> HfModel:
 
 def _load_folder_or_hub(base: BaseModel, on: torch.device) -> HfModel:
     _require_reachable(base.name)
+    require_plain_model(base)
     settings: dict[str, Any] = {
         "dtype": DTYPES[base.compute_dtype],
-        "trust_remote_code": False,
+        "trust_remote_code": trusts_code(base),
         "use_safetensors": True,
     }
     if base.quantization == "nf4":

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from duologue.engine.base import TemplateTraits
 from duologue.engine.chat_text import ChatText
 from duologue.engine.hf.words import WordEncoder
 from duologue.engine.neutral import template_marks
-from duologue.errors import DataError, EngineError
+from duologue.engine.template import ChatTemplate
+from duologue.errors import EngineError
 from duologue.messages import Message
 
 # End-of-turn tokens of the chat templates in use, where they are not the model's own end-of-text token.
@@ -25,7 +25,7 @@ class HfTokenizer:
         """Wrap a loaded tokenizer.
 
         Raises:
-            EngineError: It has no chat template.
+            EngineError: It has no chat template, or one that is not ordinary.
         """
         if not tokenizer.chat_template:
             raise EngineError(
@@ -36,6 +36,7 @@ class HfTokenizer:
         self._tokenizer = tokenizer
         self._name = name
         added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+        self._template = _compile(tokenizer, name=name)
         source = tokenizer.get_chat_template()
         marks = template_marks(source)
         self._special = tuple(dict.fromkeys([*tokenizer.all_special_tokens, *added, *marks]))
@@ -130,15 +131,12 @@ class HfTokenizer:
         self._tokenizer.save_pretrained(str(folder))
 
     def _fill(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-        rows = [{"role": message.role, "content": message.content} for message in messages]
-        try:
-            # A character replies at once: templates that know thoughts are told to leave them out, here and in chat.
-            text = self._tokenizer.apply_chat_template(
-                rows, tokenize=False, add_generation_prompt=add_generation_prompt, enable_thinking=False
-            )
-        except (jinja2.TemplateError, TypeError, LookupError, ValueError) as error:
-            raise DataError(
-                f"the chat template of '{self._name}' refuses the roles {[row['role'] for row in rows]}: {error}",
-                action="Use conversations that start with the user, or another base model.",
-            ) from error
-        return str(text)
+        return self._template.render(messages, add_generation_prompt=add_generation_prompt)
+
+
+def _compile(tokenizer: PreTrainedTokenizerBase, *, name: str) -> ChatTemplate:
+    try:
+        source = tokenizer.get_chat_template()
+    except ValueError as error:  # several templates, and none of them is the default
+        raise EngineError(f"the model '{name}' has no default chat template ({error})", where=name) from error
+    return ChatTemplate(str(source), tokens=tokenizer.special_tokens_map, where=name)

@@ -25,7 +25,6 @@ def mount_page(app: FastAPI, *, title: str) -> None:
                     gr.Markdown(f"<duo-{name}></duo-{name}>", sanitize_html=False, container=False)
     blocks.queue(api_open=False, max_size=1)
     blocks._queue.sleep_when_free = _QUEUE_POLL_SECONDS
-    static = resources.files("duologue.serve.page").joinpath("static")
     gr.mount_gradio_app(
         app,
         blocks,
@@ -37,10 +36,15 @@ def mount_page(app: FastAPI, *, title: str) -> None:
         mcp_server=False,
         ssr_mode=False,
         theme=make_theme(),
-        css="\n".join(
-            static.joinpath(f"{name}.css").read_text(encoding="utf-8")
-            for name in ("base", *PANELS)
-            if static.joinpath(f"{name}.css").is_file()
-        ),
-        head='<script type="module" src="/page/static/page.js"></script>',
+        head=_head(),
     )
+
+
+def _head() -> str:
+    """Return the links to our files. Gradio would rewrite rules that it was given as texts."""
+    files = resources.files("duologue.serve.page").joinpath("static").iterdir()
+    own = sorted(
+        (file.name for file in files if file.name.endswith(".css")), key=lambda name: (name != "base.css", name)
+    )
+    sheets = "".join(f'<link rel="stylesheet" href="/page/static/{name}">' for name in own)
+    return f'{sheets}<script type="module" src="/page/static/page.js"></script>'

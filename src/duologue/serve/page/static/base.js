@@ -1,7 +1,14 @@
-// What all elements share: asking the server, words, building of nodes, the place in the page, notices.
+// What all elements share: asking the server, words, building of nodes, the place in the page, notices. Everything of
+// widgets.js (icons, popups, dialogs, avatars, file drop), clock.js (dates) and follow.js (server-sent events) is here too.
 //
 // No text from the server or from a person ever becomes HTML here. Only `setSafeHtml` takes HTML, and only that of the
 // server's renderer, which lets nothing through that could load, run or overlay anything.
+
+export * from "./clock.js";
+export * from "./follow.js";
+export * from "./widgets.js";
+import { watchTheme } from "./theme.js";
+import { icon } from "./widgets.js";
 
 export class Refused extends Error {
   constructor(status, error) {
@@ -93,10 +100,15 @@ class App extends EventTarget {
     this.dispatchEvent(new Event("place"));
   }
 
-  go(panel, { character = this.character, session = "", replaces = false } = {}) {
+  // The address of a place, for links.
+  hash(panel, character = this.character, session = "") {
     const parts = [panel, character, session].map(encodeURIComponent);
     while (parts.length > 1 && !parts.at(-1)) parts.pop();
-    const hash = `#/${parts.join("/")}`;
+    return `#/${parts.join("/")}`;
+  }
+
+  go(panel, { character = this.character, session = "", replaces = false } = {}) {
+    const hash = this.hash(panel, character, session);
     if (replaces) history.replaceState(null, "", hash);
     else if (hash !== location.hash) history.pushState(null, "", hash);
     this.read();
@@ -120,7 +132,7 @@ class App extends EventTarget {
 export const app = new App();
 
 let isOnline = true;
-function setOnline(now) {
+export function setOnline(now) {
   if (now === isOnline) return;
   isOnline = now;
   document.body.toggleAttribute("data-offline", !now);
@@ -132,8 +144,10 @@ export function notice(text, { kind = "info", action = null, seconds = 6 } = {})
   const region = document.querySelector("#notices") ?? document.body.appendChild(node("div", { id: "notices" }));
   const shown = node("div", { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" }, node("span", {}, text));
   const close = () => shown.remove();
-  if (action) shown.append(node("button", { class: "plain", onclick: () => { close(); action.run(); } }, action.label));
-  shown.append(node("button", { class: "plain", "aria-label": t("base.close"), onclick: close }, "×"));
+  const run = () => { close(); attempt(action.run); };
+  if (action) shown.append(node("button", { class: "button small", type: "button", onclick: run }, action.label));
+  const label = { "aria-label": t("base.close"), title: t("base.close") };
+  shown.append(node("button", { class: "button plain small icon-only", type: "button", onclick: close, ...label }, icon("close")));
   region.append(shown);
   if (seconds) setTimeout(close, seconds * 1000);
   return close;
@@ -158,6 +172,7 @@ export class Panel extends HTMLElement {
   connectedCallback() {
     if (this.isReady) return;
     this.isReady = true;
+    settle(this, `#panel-${this.constructor.panel}`);
     started.then(() => {
       app.addEventListener("place", () => this.maybeEnter());
       this.maybeEnter();
@@ -171,6 +186,11 @@ export class Panel extends HTMLElement {
   async enter() {}
 }
 
+// Gradio's wrappers would style and scroll what is inside them: an element fills its column itself.
+export function settle(element, column) {
+  document.querySelector(column)?.replaceChildren(element);
+}
+
 let hasStarted;
 const started = new Promise((resolve) => { hasStarted = resolve; });
 
@@ -179,6 +199,7 @@ export async function start() {
   const wanted = localStorage.getItem("language") ?? navigator.language.slice(0, 2);
   language = known.includes(wanted) ? wanted : "en";
   document.documentElement.lang = language;
+  watchTheme();
   for (let pause = 1; ; pause = Math.min(15, pause * 2)) {
     try {
       table = await get(`words/${language}`);

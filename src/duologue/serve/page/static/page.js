@@ -1,12 +1,11 @@
-// The page: every element, and the frame around them.
+// The page: every element, and the frame around them. A part that cannot be read does not keep the others from working.
 
-import { start } from "./base.js";
+import { notice, start, t } from "./base.js";
 import "./frame.js";
-import "./talk.js";
-import "./characters.js";
-import "./memory.js";
-import "./context.js";
-import "./train.js";
-import "./settings.js";
 
-start();
+const PANELS = ["talk", "characters", "memory", "context", "train", "settings"];
+
+start().then(() => Promise.all(PANELS.map((name) => import(`./${name}.js`).catch((error) => {
+  console.error(error);
+  notice(t("base.broken", { reason: error.message }), { kind: "error", seconds: 0 });
+}))));

@@ -1,0 +1,174 @@
+"""Routes of the panel Talk: the chats with a character as a whole."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from duologue.chat import SearchHit, SessionInfo
+from duologue.chat.exchange import FORMATS, Names, read_chats, write_chats
+from duologue.serve.core import Core
+from duologue.serve.markup import safe_html
+from duologue.serve.page.body import Body, parse
+from duologue.serve.page.talk_place import Place, place_of
+from duologue.serve.refusal import ApiError
+
+_MAX_QUERY_CHARS = 200
+_ENDINGS = {"sillytavern": "jsonl", "messages": "jsonl", "text": "txt"}
+
+
+class _NewChat(Body):
+    greeting: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
+class _Title(Body):
+    title: Annotated[str, Field(max_length=200)]
+
+
+class _Note(Body):
+    text: Annotated[str, Field(max_length=20_000)]
+    depth: Annotated[int, Field(ge=0, le=1000)] | None = None
+
+
+def chat_routes(core: Core) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/chats")
+
+    @router.get("")
+    async def overview(request: Request, character_id: str) -> JSONResponse:
+        place = await place_of(core, request, character_id)
+        return JSONResponse(await run_in_threadpool(_overview, core, place))
+
+    @router.get("/search")
+    async def search(request: Request, character_id: str, text: str = "") -> JSONResponse:
+        place = await place_of(core, request, character_id)
+        text = text[:_MAX_QUERY_CHARS]
+        hits = await run_in_threadpool(
+            place.bot.sessions.search, text, character=place.bot.model_id, user=place.account, limit=40
+        )
+        return JSONResponse({"hits": [_hit(hit) for hit in hits]})
+
+    @router.post("")
+    async def create(request: Request, character_id: str) -> JSONResponse:
+        place = await place_of(core, request, character_id)
+        wanted = parse(_NewChat, await request.body())
+        session_id = await run_in_threadpool(place.bot.editor.new_session, user=place.account, greeting=wanted.greeting)
+        return JSONResponse({"id": session_id}, status_code=201)
+
+    @router.post("/import")
+    async def bring(request: Request, character_id: str) -> JSONResponse:
+        place = await place_of(core, request, character_id)
+        return JSONResponse(await run_in_threadpool(_import, place, await request.body()), status_code=201)
+
+    _add_single(router, core)
+    return router
+
+
+def _add_single(router: APIRouter, core: Core) -> None:
+    """Add the routes of a single chat."""
+
+    @router.patch("/{session_id}")
+    async def rename(request: Request, character_id: str, session_id: str) -> JSONResponse:
+        place = await place_of(core, request, character_id, session_id)
+        title = parse(_Title, await request.body()).title
+        await run_in_threadpool(place.bot.sessions.rename, session_id, title)
+        return JSONResponse(info_json(core, await run_in_threadpool(place.bot.sessions.info, session_id)))
+
+    @router.delete("/{session_id}")
+    async def delete(request: Request, character_id: str, session_id: str) -> JSONResponse:
+        place = await place_of(core, request, character_id, session_id)
+        if running := core.generations.find(session_id):
+            running.cancel.set()
+        await run_in_threadpool(place.bot.delete_session, session_id)
+        return JSONResponse({"deleted": session_id})
+
+    @router.get("/{session_id}/file")
+    async def export(request: Request, character_id: str, session_id: str, format: str = "sillytavern") -> Response:  # noqa: A002
+        place = await place_of(core, request, character_id, session_id)
+        found = next((known for known in FORMATS if known == format), None)
+        if found is None:
+            raise ApiError(400, f"format: expected one of {', '.join(FORMATS)}", code="invalid_value", param="format")
+
+        def write() -> str:
+            return write_chats([place.bot.sessions.tree(session_id)], found, _names(place))[0]
+
+        name = f"{place.entry.id}-{session_id[:8]}.{_ENDINGS.get(found, 'json')}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(await run_in_threadpool(write), media_type="application/octet-stream", headers=headers)
+
+    _add_note(router, core)
+
+
+def _add_note(router: APIRouter, core: Core) -> None:
+    @router.get("/{session_id}/note")
+    async def note(request: Request, character_id: str, session_id: str) -> JSONResponse:
+        place = await place_of(core, request, character_id, session_id)
+        found = await run_in_threadpool(place.bot.editor.note, session_id)
+        return JSONResponse({"text": found.text, "depth": found.depth})
+
+    @router.put("/{session_id}/note")
+    async def set_note(request: Request, character_id: str, session_id: str) -> JSONResponse:
+        place = await place_of(core, request, character_id, session_id)
+        wanted = parse(_Note, await request.body())
+        await run_in_threadpool(place.bot.editor.set_note, session_id, wanted.text, depth=wanted.depth)
+        return await note(request, character_id, session_id)
+
+
+def info_json(core: Core, info: SessionInfo) -> dict[str, Any]:
+    """Return what a list says about a chat."""
+    return {
+        "id": info.id,
+        "title": info.title,
+        "created_at": info.created_at,
+        "updated_at": info.updated_at,
+        "num_messages": info.num_messages,
+        "tags": info.tags,
+        "is_branch": bool(info.branched_from),
+        "is_running": core.generations.find(info.id) is not None,
+    }
+
+
+def _overview(core: Core, place: Place) -> dict[str, Any]:
+    bot = place.bot
+    infos = bot.sessions.list_sessions(character=bot.model_id, user=place.account)
+    return {
+        "chats": [info_json(core, info) for info in infos],
+        "greetings": [safe_html(text) for text in bot.editor.greetings],
+        "speakers": [{"name": member.name, "companion": at} for at, member in enumerate(bot.cast.members)],
+        "user_name": bot.config.character.user_name,
+        "max_input_chars": bot.config.guard.max_input_chars,
+        "model": bot.base_id,
+        "formats": FORMATS,
+        "notices": bot.notices(),
+    }
+
+
+def _hit(hit: SearchHit) -> dict[str, Any]:
+    return {
+        "message_id": hit.message_id,
+        "session_id": hit.session_id,
+        "title": hit.title,
+        "role": hit.role,
+        "speaker": hit.speaker,
+        "time": hit.created_at,
+        "snippet": hit.snippet,
+        "matches": hit.matches,
+    }
+
+
+def _import(place: Place, content: bytes) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "chat"
+        file.write_bytes(content)
+        imported = read_chats(file, _names(place))
+    bot = place.bot
+    ids = [bot.sessions.add_tree(chat.tree, character=bot.model_id, user=place.account) for chat in imported.chats]
+    return {"ids": ids, "format": imported.format, "notes": imported.notes}
+
+
+def _names(place: Place) -> Names:
+    return Names(place.bot.name, place.bot.config.character.user_name)

@@ -1,0 +1,129 @@
+"""`duologue account`: what it says, what it refuses, and where the password comes from."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from duologue.cli.app import make_app
+from duologue.errors import ConfigError, GuardError
+from tests.serve.door.people import PASSWORD
+
+
+@pytest.fixture
+def home(tmp_path):
+    return str(tmp_path)
+
+
+def run(*arguments: str, stdin: str = ""):
+    return CliRunner().invoke(make_app("account"), ["account", *arguments], input=stdin)
+
+
+def made(home: str, *arguments: str) -> dict:
+    result = run("add", home, *arguments, "--password-stdin", "--json", stdin=f"{PASSWORD}\n")
+    assert result.exception is None, result.exception
+    return json.loads(result.stdout)["account"]
+
+
+def test_the_first_account_is_an_admin_and_others_are_users_unless_it_is_said(home):
+    roles = [made(home, "mara")["role"], made(home, "jonas")["role"], made(home, "ida", "--role", "admin")["role"]]
+    listed = json.loads(run("list", home, "--json").stdout)["accounts"]
+
+    assert roles == ["admin", "user", "admin"]
+    assert [(account["name"], account["num_keys"]) for account in listed] == [("ida", 0), ("jonas", 0), ("mara", 0)]
+
+
+def test_a_password_is_never_an_argument_and_never_printed(home):
+    result = run("add", home, "mara", "--password-stdin", stdin=f"{PASSWORD}\n")
+    refused = run("add", home, "jonas", PASSWORD)
+    silent = run("add", home, "jonas")
+
+    assert PASSWORD not in result.output
+    assert refused.exit_code == 2
+    assert isinstance(silent.exception, ConfigError)  # no terminal to ask on
+    assert "--password-stdin" in str(silent.exception)
+
+
+def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(home):
+    def typed(*lines: str) -> tuple[int, str]:
+        outside, inside = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "duologue", "account", "add", home, "mara"],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+        ) as process:
+            os.close(inside)
+            shown = ""
+            for line in lines:
+                while not shown.endswith(": "):
+                    shown += os.read(outside, 1024).decode()
+                os.write(outside, f"{line}\n".encode())
+                shown += " "
+            while True:
+                try:
+                    part = os.read(outside, 1024)
+                except OSError:  # the terminal of a process that has ended
+                    break
+                if not part:
+                    break
+                shown += part.decode()
+            process.wait(30)
+        os.close(outside)
+        return process.returncode, shown
+
+    differing = typed(PASSWORD, PASSWORD + "x")
+    same = typed(PASSWORD, PASSWORD)
+
+    assert (differing[0], "not the same" in differing[1]) == (2, True)
+    assert same[0] == 0, same[1]
+    assert PASSWORD not in same[1]
+
+
+def test_a_key_is_printed_once_and_removed_by_its_id(home):
+    made(home, "mara")
+    key = json.loads(run("key", "add", home, "mara", "notebook", "--json").stdout)["key"]
+    listed = run("key", "list", home, "mara").output
+    removed = run("key", "remove", home, "mara", key["id"])
+    empty = json.loads(run("key", "list", home, "mara", "--json").stdout)
+    again = run("key", "remove", home, "mara", key["id"])
+
+    assert key["key"].startswith(f"dk-{key['id']}-")
+    assert key["key"] not in listed
+    assert key["id"] in listed
+    assert removed.exit_code == 0
+    assert empty == {"keys": []}
+    assert isinstance(again.exception, GuardError)
+
+
+def test_removing_asks_first_and_says_what_stays(home):
+    made(home, "mara")
+    asked = run("remove", home, "mara", "--json")
+    removed = run("remove", home, "mara", "--yes")
+
+    assert isinstance(asked.exception, ConfigError)
+    assert "--yes" in str(asked.exception)
+    assert "chats and memories stay" in removed.output
+    assert "no accounts" in run("list", home).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("list", "nowhere/at/all"), "no such folder"),
+        (("password", "{home}", "nobody", "--password-stdin"), "no such account"),
+        (("remove", "{home}", "nobody", "--yes"), "no such account"),
+        (("add", "{home}", "a b", "--password-stdin"), "cannot be the name"),
+        (("add", "{home}", "mara", "--role", "king", "--password-stdin"), "no role 'king'"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_sentence(home, arguments, told):
+    result = run(*(argument.format(home=home) for argument in arguments), stdin=f"{PASSWORD}\n")
+
+    assert result.exception is not None
+    assert told in str(result.exception)

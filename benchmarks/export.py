@@ -3,7 +3,7 @@
 Writes a random model of a true shape in safetensors files and a random adapter of rank 32 on all of its linear layers,
 copies one of the files on the same disk as the pace to compare with, then folds in a process of its own whose peak of
 resident memory is taken from the system. At most twice the largest file plus 1 GB may be resident, and at least half of
-the disk's speed must be reached. For a 34B model the same is shown by arithmetic: memory depends on the largest tensor alone.
+the disk's speed must be reached. For a 34B model the same is shown by arithmetic: memory depends on the largest tensor.
 
     python benchmarks/export.py --out benchmarks/results/export.json     # 13B: some minutes and 55 GB of disk
     python benchmarks/export.py --shape tiny                             # seconds

@@ -126,6 +126,7 @@ def measure(server: Served, arguments: argparse.Namespace) -> dict[str, Any]:
         "benchmark": "serve",
         "machine": {"platform": platform.platform(), "python": platform.python_version(), **asdict(hardware)},
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "load_average": [round(each, 1) for each in os.getloadavg()],
         "num_clients": arguments.num_clients,
         "crowd": rounds,
         "answer_seconds": ANSWER_SECONDS,
@@ -370,6 +371,7 @@ def summary(document: dict[str, Any]) -> str:
         f"(x{visitor['median_ratio']:.2f}; p99 x{visitor['p99_ratio']:.2f})"
     )
     lines.append(f"memory: {memory['idle']} MiB idle, {memory['highest']} MiB at its highest")
+    lines.append(f"machine: {document['machine']['num_cores']} cores, load average {document['load_average'][0]}")
     return "\n".join(lines)
 
 

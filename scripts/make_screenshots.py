@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from PIL import Image
@@ -93,14 +93,14 @@ class Shot:
     Attributes:
         name: Its file, without the ending.
         size: Of the window.
-        scheme: `light` or `dark`.
+        scheme: What the visitor's system prefers.
         place: Where on the page; `{chat}` is the chat above.
         prepare: What is done there first.
     """
 
     name: str
     size: dict[str, Any]
-    scheme: str = "light"
+    scheme: Literal["light", "dark"] = "light"
     place: str = "#/talk/lila-quill/{chat}"
     prepare: Callable[[Page], None] = lambda _: None
 
@@ -177,7 +177,7 @@ def serving(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def take(browser: Browser, shot: Shot, *, address: str, chat: str) -> None:
-    """Write one picture, with as few colours as keep it small."""
+    """Write one picture, with fewer colours where that keeps it small."""
     context = browser.new_context(**shot.size, color_scheme=shot.scheme, locale="en-GB")
     page = context.new_page()
     page.goto(f"{address}/{shot.place.format(chat=chat)}")
@@ -189,13 +189,16 @@ def take(browser: Browser, shot: Shot, *, address: str, chat: str) -> None:
     content = page.screenshot()
     context.close()
     file = FOLDER / f"{shot.name}.png"
-    with Image.open(io.BytesIO(content)) as picture:
-        for num_colors in (256, 128, 64, 48):
-            picture.convert("RGB").quantize(num_colors, dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
-            if file.stat().st_size <= MAX_BYTES:
-                break
+    num_colors = 256
+    with Image.open(io.BytesIO(content)) as opened:
+        picture = opened.convert("RGB")
+    picture.save(file, optimize=True)
+    while file.stat().st_size > MAX_BYTES and num_colors >= 32:
+        palette = picture.quantize(num_colors)
+        picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
+        num_colors //= 2
     size = re.sub(r"(?<=\d)(?=(\d{3})+$)", ",", str(file.stat().st_size))
-    print(f"{file.name}: {size} bytes, {num_colors} colours")
+    print(f"{file.name}: {size} bytes")
 
 
 if __name__ == "__main__":

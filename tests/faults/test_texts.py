@@ -66,32 +66,38 @@ def test_no_two_routes_answer_to_the_same_method_and_path(home):
     assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
-def through_every_field(home: Served, strings: list[str]) -> int:
+def through_every_field(home: Served, strings: list[str], *, each: int) -> int:
+    """Send `each` of the strings through every field, in turn, so that all of them are sent by the end."""
     count = 0
     for route in writing_routes(home):
         if route.model is None or str(route) in NOT_STARTED:
             continue
-        for place in texts_in(home.body(route)):
-            for text in strings:
-                answer = sent(home, route, with_text(home.body(route), place, text))
+        body = home.body(route)
+        for place in texts_in(body):
+            for _ in range(each):
+                text = strings[count % len(strings)]
+                answer = sent(home, route, with_text(body, place, text))
                 require_no_server_error(answer, f"{route} {place} {text[:40]!r}")
                 count += 1
-            home.wait_until_idle()
+                if answer.is_success and "version" in body:
+                    body = home.body(route)  # the card has changed
+        home.wait_until_idle()
     return count
 
 
 def test_no_text_in_any_field_is_a_server_error(home, shared_data):
-    assert through_every_field(home, texts(shared_data, every=150)) > 1_000
+    assert through_every_field(home, texts(shared_data, every=20), each=2) > 100
 
 
 @pytest.mark.slow
 def test_no_naughty_string_in_any_field_is_a_server_error(home, shared_data):
-    assert through_every_field(home, texts(shared_data, every=1)) > 25_000
+    strings = texts(shared_data, every=1)
+    assert through_every_field(home, strings, each=len(strings)) > 25_000
 
 
 def test_no_text_in_a_query_is_a_server_error(home, shared_data):
     for path in ("chats/search", "memory", "memory-export", "contexts"):
-        for text in texts(shared_data, every=60):
+        for text in texts(shared_data, every=120):
             asked = text.encode("utf-8", "surrogatepass")[:2_000].decode("utf-8", "replace")
             for name in ("text", "search", "query", "form", "kind"):
                 answer = home.client.get(home.path(path), params={name: asked})
@@ -106,10 +112,6 @@ def read_title(home: Served) -> str:
     return next(chat["title"] for chat in chats if chat["id"] == home.values["session_id"])
 
 
-def read_message(home: Served) -> str:
-    return home.client.get(home.path("chats/{session_id}")).json()["messages"][0]["text"]
-
-
 STORED = {
     "title": ("PATCH", "chats/{session_id}", lambda text: {"title": text}, read_title),
     "note": (
@@ -122,7 +124,7 @@ STORED = {
         "PUT",
         "me/persona",
         lambda text: {"name": "Ada", "persona": text},
-        lambda home: home.client.get(home.path("me")).json()["persona"]["persona"],
+        lambda home: home.client.get(home.path("me")).json()["persona"],
     ),
 }
 
@@ -131,13 +133,15 @@ STORED = {
 def test_a_stored_text_comes_back_exactly_or_was_refused(home, shared_data, name):
     method, path, body, read = STORED[name]
     num_stored = 0
-    for text in texts(shared_data, every=10):
+    for text in texts(shared_data, every=30):
         raw = json.dumps(body(text)).encode()
         answer = home.client.request(method, home.path(path), content=raw)
         require_no_server_error(answer, f"{name} {text[:40]!r}")
         if answer.is_success:
             num_stored += 1
-            assert read(home) == text
+            if name == "title" and not text.strip():
+                continue  # the chat is called after its first message
+            assert read(home) == (" ".join(text.split()) if name == "title" else text)  # a title is one line
         else:
             assert answer.status_code in (400, 413, 422), answer.text
-    assert num_stored > 20
+    assert num_stored > 10

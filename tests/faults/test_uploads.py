@@ -17,7 +17,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 def png(*chunks: bytes, size: int = 1) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress(b"\0" * (size + 1) * min(size, 64)))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(min((size + 1) * 64, 10**6))))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + pixels + chunk(b"IEND", b"")
 
 

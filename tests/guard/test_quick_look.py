@@ -4,7 +4,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from duologue.guard.fold import quick_views, views
-from duologue.guard.signals import find_sexual, is_plainly_without_signals, is_without_signals
+from duologue.guard.signals import find_abuse, find_sexual, is_plainly_without_signals, is_without_signals
+from duologue.guard.weapons import find_weapon
 
 # Pieces that the rules join, split, fold or read as letters.
 PIECES = ["zqflag", "ZQFLAG", "zqf1ag", "zqf!ag", "zqfl@g", "z q f l a g", "z.q.f.l.a.g", "z*q-f.l", "zq", "flag", "\n"]
@@ -27,10 +28,31 @@ PIECES += [
     "\u0301",
 ]
 PIECES += ["色情", "色", "情", "é", "\u017f", "İ", "ﬀ", "\u2028", "x", "s", "$", "\x1c", "²"]
+PIECES += [
+    "rape",
+    "r a p e",
+    "zqweapon",
+    "zqw3apon",
+    "nerve",
+    "gas",
+    "pipe",
+    "bomb",
+    "b0mb",
+    "vx",
+    "sexually",
+    "abused",
+]
+
+
+def found_slowly(texts):
+    readings = "\n".join(views(text) for text in texts)
+    return find_sexual(readings) or find_abuse(readings) or find_weapon(readings)
+
+
 scenes = st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join), max_size=4)
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(scenes)
 @example(["make\u00a0love"])
 @example(["make", "love"])
@@ -39,10 +61,10 @@ scenes = st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_si
 def test_a_scene_that_passes_the_quick_look_holds_no_signal(texts):
     readings = quick_views(texts)
     if readings and is_without_signals(readings):
-        assert find_sexual("\n".join(views(text) for text in texts)) == ""
+        assert found_slowly(texts) == ""
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(scenes.map(lambda texts: [text.encode("ascii", "ignore").decode() for text in texts]))
 @example(["make love"])
 @example(["make", "love"])
@@ -53,7 +75,7 @@ def test_a_scene_that_passes_the_quick_look_holds_no_signal(texts):
 @example(["m4ke l0ve"])
 def test_ascii_that_passes_at_first_sight_holds_no_signal(texts):
     if is_plainly_without_signals("\n".join(texts)):
-        assert find_sexual("\n".join(views(text) for text in texts)) == ""
+        assert found_slowly(texts) == ""
 
 
 def test_an_ordinary_scene_passes_at_first_sight():

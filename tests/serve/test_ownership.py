@@ -116,7 +116,7 @@ ROUTES: dict[str, object] = {
     f"GET {_HERE}/card": ALL,
     f"PUT {_HERE}/card": ADMIN,
     f"POST {_HERE}/card/undo": ADMIN,
-    f"GET {_HERE}/card/export": ALL,
+    f"GET {_HERE}/card/export": ADMIN,
     f"POST {_HERE}/lorebook": ADMIN,
     f"PUT {_HERE}/lorebook/{{place}}": ADMIN,
     f"DELETE {_HERE}/lorebook/{{place}}": ADMIN,
@@ -132,7 +132,8 @@ ROUTES: dict[str, object] = {
     f"GET {_CHAT}/recalled": own(),
     f"GET {_HERE}/contexts": ALL,
     f"GET {_CHAT}/context": own(),
-    f"PUT {_CHAT}/summary": own({"text": "mine"}),
+    f"PUT {_CHAT}/context/note": own({"text": "mine"}),
+    f"PUT {_CHAT}/context/summary": own({"text": "mine"}),
     # settings
     "GET /page/settings": ALL,
     "GET /page/settings/server": ADMIN,

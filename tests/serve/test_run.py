@@ -120,7 +120,7 @@ def test_a_signal_ends_the_server_in_time_and_keeps_what_was_said(tmp_path, repo
 
     assert first.startswith("data: ")
     assert rest[-1] == "data: [DONE]"
-    assert seconds < 6
+    assert seconds < 20  # the exact bound is tests/faults/test_load_end.py's
     assert process.returncode == 0, errors
     assert output == "closed\n"
     assert errors == ""

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 DATABASE_VARIABLE = "DUOLOGUE_DATABASE_URL"  # chats and memories on PostgreSQL
+JUDGE_VARIABLE = "DUOLOGUE_JUDGE_KEY"
 REDIS_VARIABLE = "DUOLOGUE_REDIS_URL"  # limits that several replicas of the server share
 SUPERMEMORY_VARIABLE = "SUPERMEMORY_API_KEY"
 
@@ -16,6 +17,11 @@ def database_url() -> str:
 def redis_url() -> str:
     """Return the address of the Redis server; empty for limits that each process counts by itself."""
     return os.environ.get(REDIS_VARIABLE, "")
+
+
+def judge_key() -> str:
+    """Return the key of the server with the judge model; empty when it needs none."""
+    return os.environ.get(JUDGE_VARIABLE, "")
 
 
 def supermemory_key() -> str:

@@ -8,7 +8,7 @@ import typer
 
 from duologue.chat import Bot, People, open_bot
 from duologue.cli.output import JsonFlag, Output, SetOption
-from duologue.cli.places import database_url, redis_url, supermemory_key
+from duologue.cli.places import database_url, judge_key, redis_url, supermemory_key
 from duologue.cli.talk import EngineOption
 from duologue.config import Config, load_home
 from duologue.engine import Adapter, EngineName, Shelf
@@ -78,6 +78,7 @@ def serve_folder(
             adapter=adapter if engine in ("hf", "gguf") else None,
             database_url=database_url(),
             supermemory_key=supermemory_key(),
+            judge_key=judge_key(),
             shelf=shelf,
             people=people,
         )

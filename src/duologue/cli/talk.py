@@ -7,7 +7,7 @@ import typer
 
 from duologue.chat import Bot, open_bot
 from duologue.cli.output import JsonFlag, Output, SetOption
-from duologue.cli.places import database_url, supermemory_key
+from duologue.cli.places import database_url, judge_key, supermemory_key
 from duologue.cli.terminal import TerminalChat
 from duologue.cli.workflow import open_folder, trained_adapter_or_none
 from duologue.config import Config
@@ -52,4 +52,5 @@ def _open(folder: Path, overrides: list[str] | None, out: Output, engine: Engine
         adapter=adapter,
         database_url=database_url(),
         supermemory_key=supermemory_key(),
+        judge_key=judge_key(),
     )

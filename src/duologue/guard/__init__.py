@@ -7,8 +7,8 @@ from duologue.guard.json_text import check_json
 from duologue.guard.judge import Judge, ModelJudge
 from duologue.guard.judge_formats import Verdict
 from duologue.guard.limits import Grant, Limits
-from duologue.guard.policy import RATINGS, ContentPolicy, Rating
-from duologue.guard.rate import Allowance, RateLimiter
+from duologue.guard.policy import RATINGS, ContentPolicy, Rating, is_surely_harmless
+from duologue.guard.rate import Allowance, Quota, RateLimiter
 
 __all__ = [
     "RATINGS",
@@ -19,6 +19,7 @@ __all__ = [
     "Judge",
     "Limits",
     "ModelJudge",
+    "Quota",
     "RateLimiter",
     "Rating",
     "Verdict",
@@ -28,4 +29,5 @@ __all__ = [
     "check_tokens",
     "encourages_self_harm",
     "find_crisis",
+    "is_surely_harmless",
 ]

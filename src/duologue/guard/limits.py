@@ -1,5 +1,6 @@
 """What a visitor may ask for: requests and generated tokens, counted under every name the visitor is known by."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -122,11 +123,17 @@ class Limits:
 def _charges(names: Sequence[str], amounts: Mapping[Quota, int]) -> list[Charge]:
     charges = []
     for name in names:
-        factor = SHARED_ADDRESS_FACTOR if len(names) > 1 and name.startswith("address:") else 1
+        is_shared = len(names) > 1 and name.startswith("address:")
         for quota, amount in amounts.items():
-            own = replace(quota, burst=quota.burst * factor, interval_seconds=quota.interval_seconds / factor)
-            charges.append(Charge(f"{quota.name}:{name}", own, amount))
+            charges.append(Charge(f"{quota.name}:{name}", _widened(quota) if is_shared else quota, amount))
     return charges
+
+
+@functools.cache
+def _widened(quota: Quota) -> Quota:
+    """Return what an address is granted whose people are told apart."""
+    factor = SHARED_ADDRESS_FACTOR
+    return replace(quota, burst=quota.burst * factor, interval_seconds=quota.interval_seconds / factor)
 
 
 def _least(allowances: list[Allowance]) -> Allowance:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from duologue.errors import GuardError
-from duologue.guard.fold import quick_views
 
 if TYPE_CHECKING:
     from duologue.guard.scene import Heat
@@ -66,11 +65,11 @@ class ContentPolicy:
 
 
 def _check(texts: Sequence[str], *, rating: Rating, where: str) -> None:
-    if _is_surely_harmless(texts):
-        return
     from duologue.guard import scene  # its patterns take 60 ms to compile
 
     heat = scene.find_heat(texts)
+    if heat == scene.Heat():
+        return
     _check_root(texts, heat, where=where)
     if rating == "adult":
         return
@@ -84,15 +83,16 @@ def _check(texts: Sequence[str], *, rating: Rating, where: str) -> None:
         )
 
 
-def _is_surely_harmless(texts: Sequence[str]) -> bool:
-    """Look quickly: nearly every scene of hundreds of thousands ends here."""
-    from duologue.guard.signals import is_plainly_without_signals, is_without_signals
+def is_surely_harmless(texts: Sequence[str]) -> bool:
+    """Return whether no rating refuses a scene, by one quick look at all of it; False only asks for `check`.
+
+    For many scenes that are seen once, such as training data. `check` looks at each text by itself and keeps what it
+    found, which is quicker for a chat, whose texts come again with every turn.
+    """
+    from duologue.guard.signals import is_plainly_without_signals
 
     joined = "\n".join(texts)
-    if joined.isascii() and is_plainly_without_signals(joined):
-        return True
-    readings = quick_views(texts)
-    return bool(readings) and is_without_signals(readings)
+    return len(joined) <= MAX_SCENE_CHARS and joined.isascii() and is_plainly_without_signals(joined)
 
 
 def _check_root(texts: Sequence[str], heat: "Heat", *, where: str) -> None:

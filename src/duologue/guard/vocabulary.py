@@ -112,9 +112,9 @@ MINOR_WITHOUT_SPACES = (
 # Weapons of mass harm. Nothing here says more than their names.
 WEAPON_WORDS = _words(STAND_IN_WEAPON, "sarin novichok tabun soman ricin anthrax botulinum bioweapon bioweapons")
 WEAPON_PHRASES = (
-    r"\b(?:nerve (?:gas(?:es)?|agents?)|mustard gas|(?:chemical|biological|radiological|nuclear|atomic) (?:weapons?|"
-    r"bombs?|"
-    r"warheads?|devices?)|(?:atom|hydrogen|dirty|pipe|nail|fertili[sz]er|cluster|neutron) bombs?|cluster munitions?|"
+    r"\b(?:nerve (?:gas(?:es)?|agents?)|mustard gas|(?:radiological|nuclear|atomic) devices?|"
+    r"(?:chemical|biological|radiological|nuclear|atomic) (?:weapons?|bombs?|warheads?)|"
+    r"(?:atom|hydrogen|dirty|pipe|nail|fertili[sz]er|cluster|neutron) bombs?|cluster munitions?|"
     r"weapons?-grade (?:uranium|plutonium)|vx(?: gas| agent)?)\b"
 )
 # One of these is in every text that names one.

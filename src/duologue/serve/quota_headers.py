@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from duologue.guard import Grant
-from duologue.guard.rate import Quota
+from duologue.guard import Grant, Quota
 
 _KEY = "duologue.grant"
 

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from duologue.errors import DataError, DuologueError, GuardError
+from duologue.store import is_of_storage
 
 _BAD_REQUEST = "invalid_request_error"
 _GUARD_STATUS = {
@@ -26,6 +27,7 @@ _GUARD_STATUS = {
     "training_running": 409,
 }
 _GUARD_CODE = {"too_long_for_context": "context_length_exceeded", "content_policy": "content_policy_violation"}
+_DISK_RETRY_SECONDS = 30.0
 _TYPES = {429: "rate_limit_error", 503: "unavailable_error", 500: "server_error"}
 
 
@@ -78,6 +80,10 @@ def as_api_error(error: DuologueError) -> ApiError:
             param="" if error.reason in _GUARD_STATUS else "prompt" if error.where == "prompt" else "messages",
             retry_after_seconds=error.retry_after_seconds,
         )
+    if is_of_storage(error.__cause__):
+        # Not the client's doing, and the path of a file is not the client's business.
+        message = f"{error.found}; nothing that was stored before is lost. The operator has to see to it."
+        return ApiError(503, message, code="storage", retry_after_seconds=_DISK_RETRY_SECONDS)
     if isinstance(error, DataError):
         return ApiError(400, error.sentence(), param="messages")
     return ApiError(500, error.sentence(), code=error.kind)

@@ -4,6 +4,7 @@ from duologue.store.base import Cursor, Database, Dialect, Parameters, Row
 from duologue.store.dialect import Migration, Script, kept_elsewhere, scripts
 from duologue.store.opening import is_server, open_database
 from duologue.store.postgres_words import LEXEMES_SCRIPT
+from duologue.store.trouble import is_of_storage
 
 __all__ = [
     "LEXEMES_SCRIPT",
@@ -14,6 +15,7 @@ __all__ = [
     "Parameters",
     "Row",
     "Script",
+    "is_of_storage",
     "is_server",
     "kept_elsewhere",
     "open_database",

@@ -6,8 +6,11 @@ import httpx
 import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from schemathesis.checks import not_a_server_error
 
-from benchmarks.fuzz import fuzz, with_models
+from benchmarks.fuzz import fuzz, home_of_one, page_document, serving, with_models
+from duologue.config import load_home
+from duologue.serve import build_app
 from duologue.serve.api import make_routes
 from tests.serve.api.serving import HELLO, MODEL, post
 from tests.serve.running import Running
@@ -75,6 +78,20 @@ def test_no_made_up_request_of_many_ends_in_a_server_error(server):
 
     assert found.faults == []
     assert found.num_cases > 1500
+
+
+@pytest.mark.slow
+def test_no_made_up_request_to_the_page_ends_in_a_server_error(tmp_path):
+    with home_of_one(tmp_path) as library:
+        app = build_app(library, home=load_home(tmp_path))
+        bot = library.bot(library.entries()[0].id)
+        session_ids = [bot.new_session() for _ in range(10)]
+        document = page_document(app, character_id=bot.model_id, session_ids=session_ids)
+        with serving(app) as url:
+            found = fuzz(url, document, num_cases=8, seed=3, checks=(not_a_server_error,))
+
+    assert found.faults == []
+    assert {"200", "400", "404"} <= set(found.statuses)
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/chat/completions/x", "/v1/models/a/b/c", "/v1/%ed%a0%80", "/v1/"])

@@ -77,12 +77,11 @@ def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(home):
         os.close(outside)
         return process.returncode, shown
 
-    differing = typed(PASSWORD, PASSWORD + "x")
-    same = typed(PASSWORD, PASSWORD)
+    exit_code, shown = typed(PASSWORD, PASSWORD + "x")
 
-    assert (differing[0], "not the same" in differing[1]) == (2, True)
-    assert same[0] == 0, same[1]
-    assert PASSWORD not in same[1]
+    assert (exit_code, "not the same" in shown) == (2, True)
+    assert shown.count(": ") >= 2
+    assert PASSWORD not in shown
 
 
 def test_a_key_is_printed_once_and_removed_by_its_id(home):

@@ -423,6 +423,13 @@ def test_nothing_of_a_character_for_adults_is_shown_before_the_proof(gated):
             for path in ("/page/state", "/v1/models", "/v1/models/lila-quill", "/age?character=lila-quill", "/")
         ]
 
+        shut = [
+            mara.browser.get(f"/page/characters/lila-quill/{name}")
+            for name in ("avatar.webp", "portrait.webp", "card", "chats", "memory", "me", "contexts")
+        ]
+        shut.append(mara.browser.post("/page/characters/lila-quill/chats", json={}))
+
+    assert [answer.url.path for answer in shut if not is_refused(answer)] == []
     told = "".join(answer.text for answer in seen)
     for text in filter(None, told_of):
         assert text[:60] not in told

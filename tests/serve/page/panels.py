@@ -1,4 +1,4 @@
-"""A served home of two characters with three accounts: an admin and two users who must never see each other's things."""
+"""A served home of two characters with an admin and two users, who must never see each other's things."""
 
 import contextlib
 import json

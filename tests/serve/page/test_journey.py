@@ -13,6 +13,7 @@ from tests.serve.page.homes import ROWS, ServedHome, served
 
 pytestmark = [
     *IN_BROWSER,
+    pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(os.name != "posix", reason="training from the page needs locks"),
 ]
@@ -75,7 +76,7 @@ def test_an_empty_page_leads_to_a_character_of_ones_own_that_is_trained(home, br
         expect(page.locator(".verdict")).to_be_visible(timeout=LONG)
         page.get_by_text("Adjust").click()
         page.get_by_label("How often it reads everything").select_option("1")
-        expect(page.locator(".figure", has_text="steps of learning")).to_contain_text("4", timeout=LONG)
+        expect(page.locator(".figure", has_text="steps of learning").locator("b")).to_have_text("5", timeout=LONG)
         train(page)
         [folder] = home.root.glob("ada*")
         assert "num_epochs = 1.0" in (folder / "duologue.toml").read_text(), "the knob is in the file a person writes"

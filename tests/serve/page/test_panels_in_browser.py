@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from playwright.sync_api import expect
 
 from duologue.characters import LILA_FOLDER
 from tests.serve.browser import DESK, IN_BROWSER, PHONE, visiting
@@ -47,6 +48,7 @@ def test_a_dropped_card_is_looked_at_moves_in_and_is_edited(browser, home):
         page.wait_for_url("**/#/talk/nell-frost*")
         assert (home.root / "nell-frost" / "character.json").is_file()
 
+        page.wait_for_selector("duo-talk :text('Tick.')")
         page.goto(f"{home.url}/#/characters/nell-frost/edit")
         page.fill("[name=description]", "A mender of clocks and toys.")
         page.click(".save-bar .primary")
@@ -69,7 +71,7 @@ def test_a_dropped_card_is_looked_at_moves_in_and_is_edited(browser, home):
         assert home.ask("PUT", "characters/nell-frost/card", body).status_code == 200
         page.click(".save-bar .primary")
         page.click("#notices [role=alert] button:has-text('Load the new one')")
-        page.wait_for_function("document.querySelector('[name=personality]').value === 'Theirs.'")
+        expect(page.locator("[name=personality]")).to_have_value("Theirs.")
         visit.faults = [fault for fault in visit.faults if "409" not in fault]
         assert clean(visit)
 
@@ -95,7 +97,8 @@ def test_memory_context_and_settings_on_a_phone(browser, home):
     with visiting(browser, home, f"#/memory/lila-quill/{session}", size=PHONE) as visit:
         page = visit.page
         page.wait_for_selector(".recalled:has-text('Biscuit')")
-        page.fill("[type=search]", "Biscuit")
+        with page.expect_response(lambda answer: "?q=Biscuit" in answer.url):
+            page.fill("[type=search]", "Biscuit")
         row = page.locator(".memory:has-text('I have a dog')").first
         row.locator("[aria-haspopup=menu]").click()
         page.click("[role=menuitem]:has-text('Pin')")
@@ -124,10 +127,8 @@ def test_memory_context_and_settings_on_a_phone(browser, home):
         page.select_option("section[aria-labelledby=settings-look] select >> nth=1", "de")
         page.wait_for_selector("h1:has-text('Einstellungen')")
         assert page.input_value("input[autocomplete=nickname]") == "Nell"
-        width = page.evaluate(
-            "[...document.querySelectorAll('#panel-settings *')].every(e => e.getBoundingClientRect().right <= innerWidth + 1)"
-        )
-        assert width, "nothing reaches over the edge of a phone"
+        inside = "all => all.every(each => each.getBoundingClientRect().right <= innerWidth + 1)"
+        assert page.locator("#panel-settings *").evaluate_all(inside), "nothing reaches over the edge of a phone"
         assert clean(visit)
 
 

@@ -135,6 +135,7 @@ def test_what_is_refused_stays_in_the_field_with_the_reason(browser: Browser, tm
         expect(page.get_by_text("The server cannot be reached.").first).to_be_visible()
         expect(page.get_by_role("textbox", name="Your message")).to_have_value("Are you there?")
         visit.page.context.set_offline(False)
+        expect(page.locator("body[data-offline]")).to_have_count(0)
         page.locator(".composer").get_by_role("button", name="Try again").click()
         expect(last(page)).to_contain_text("Are you there?")
 

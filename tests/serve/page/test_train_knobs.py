@@ -1,5 +1,6 @@
-"""Knobs in plain words become keys of duologue.toml, which keeps every line that is not theirs; and the page's words."""
+"""Knobs in plain words become keys of duologue.toml, which keeps every other line; and the words of these panels."""
 
+import contextlib
 import re
 import tomllib
 from importlib import resources
@@ -84,11 +85,8 @@ def test_what_a_plan_advises_can_be_taken_and_nothing_else(folder):
 
 @given(st.text(max_size=80))
 def test_no_advice_breaks_the_server(tmp_path_factory, text):
-    try:
+    with contextlib.suppress(ApiError):  # a 400; anything else would be a 500
         changes = changes_of(Knobs(advice=text), tmp_path_factory.getbasetemp())
-    except ApiError as error:
-        assert error.status == 400
-    else:
         assert not changes or text.lstrip().startswith("--set")
 
 
@@ -98,9 +96,11 @@ def test_every_word_the_elements_name_is_in_the_table_and_both_languages_fill_in
     files = [file for file in static.iterdir() if file.name.startswith(("train", "duel", "welcome", "chart"))]
     code = "\n".join(file.read_text() for file in files if file.name.endswith(".js"))
     english, german = words("en"), words("de")
-    named = set(re.findall(rf"[\"'`]({part}\.\w+)[\"'`]", code))
+    named = set(re.findall(rf"[\"'`]({part}\.\w+[a-z0-9])[\"'`]", code))
     assert named and named <= set(english)
-    stems = tuple(re.findall(rf"`({part}\.\w+)\$", code))
+    stems = tuple(re.findall(rf"`({part}\.\w+)\$", code)) or ("\0",)
     for key in [key for key in english if key.startswith(f"{part}.")]:
-        assert key in named or key.startswith(stems or ("\0",)) or f'"{key.split(".")[1]}"' in code, f"{key} is unused"
+        pieces = key.partition(".")[2].split("_")  # `train.${name}_${value}` is made of quoted pieces
+        is_made = any(f'"{"_".join(pieces[:end])}"' in code for end in range(1, len(pieces) + 1))
+        assert key in named or key.startswith(stems) or is_made, f"{key} is unused"
         assert set(re.findall(r"\{\w+\}", english[key])) == set(re.findall(r"\{\w+\}", german[key])), key

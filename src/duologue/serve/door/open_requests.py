@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Message, Receive, Send
 
+from duologue.errors import DuologueError
 from duologue.serve.visitor import Visitor
 
 WATCH_SECONDS = 2.0  # how soon a change made by another process, such as the command line, is seen
@@ -112,5 +113,7 @@ class OpenRequests:
         while self._open:
             await asyncio.sleep(self._watch_seconds)
             for visitor in {request.visitor for request in self._open}:
-                if not await self._is_in(visitor):
+                with contextlib.suppress(DuologueError):  # the book cannot be read now: it is asked again
+                    if await self._is_in(visitor):
+                        continue
                     self.end(lambda other, gone=visitor: other == gone)  # type: ignore[misc]

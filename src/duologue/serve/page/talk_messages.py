@@ -171,7 +171,7 @@ def _message(entry: StoredMessage, cast: Cast) -> dict[str, Any]:
         "ended": entry.finish_reason,
         "recalled": [
             {
-                "text": line.text,
+                "html": safe_html(line.text),
                 "speaker": line.speaker,
                 "time": line.said_at,
                 "session_id": line.session_id,

@@ -1,8 +1,9 @@
 // The frame: where one is and where one can go. A bar above on a desk; on a phone its links are a bar below.
 
-import { app, icon, iconButton, node, notice, settle, t } from "./base.js";
+import { app, get, icon, iconButton, node, notice, settle, t } from "./base.js";
 import { isDark, setTheme } from "./theme.js";
 
+const KNOCK_MS = 2000;
 const PANELS = { talk: "chat", characters: "people", memory: "memory", context: "layers", train: "train", settings: "gear" };
 
 customElements.define("duo-frame", class extends HTMLElement {
@@ -43,10 +44,17 @@ customElements.define("duo-frame", class extends HTMLElement {
     if (event.key === "?" && !isTyping && !event.ctrlKey && !event.metaKey) app.dispatchEvent(new Event("help"));
   }
 
+  // A banner, and a knock at the server's door every few seconds until it answers.
   sayOnline() {
     this.closeNotice?.();
+    clearTimeout(this.knocking);
     const isOffline = document.body.hasAttribute("data-offline");
     this.closeNotice = isOffline ? notice(t("base.offline"), { kind: "error", seconds: 0 }) : null;
+    if (isOffline) this.knock();
+  }
+
+  knock() {
+    this.knocking = setTimeout(() => get("state").then((state) => { app.state = state; }, () => this.knock()), KNOCK_MS);
   }
 });
 

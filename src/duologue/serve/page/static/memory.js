@@ -131,7 +131,8 @@ customElements.define("duo-memory", class extends Panel {
   lineActions(line, row) {
     const change = (body, said) => () => attempt(async () => {
       const changed = await patch(`${this.path}/${line.id}`, body);
-      row.replaceWith(this.row(changed));
+      if (row.isConnected) row.replaceWith(this.row(changed));
+      else await this.load(); // a search has made the list anew meanwhile
       this.showCounts(await get(`${this.path}/counts`));
       notice(said);
     });

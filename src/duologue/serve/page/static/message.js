@@ -66,11 +66,17 @@ function ending(message) {
 function recalled(message) {
   if (!message.recalled.length) return null;
   const lines = message.recalled.map((line) =>
-    node("li", {}, node("q", {}, line.text),
+    node("li", {}, quoted(line.html),
       node("span", { class: "small soft" }, t(line.speaker === "user" ? "talk.you" : "talk.them", { name: message.name }), ", ", relativeTime(line.time))));
   const count = message.recalled.length;
   return node("details", { class: "recalled" },
     node("summary", {}, icon("lamp"), t(count === 1 ? "talk.recalled_one" : "talk.recalled", { count })), node("ul", {}, lines));
+}
+
+function quoted(html) {
+  const quote = node("blockquote", { class: "body", dir: "auto" });
+  setSafeHtml(quote, html);
+  return quote;
 }
 
 function tools(message, { talk, isLast }) {

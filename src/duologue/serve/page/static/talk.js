@@ -26,12 +26,13 @@ customElements.define("duo-talk", class extends Panel {
     if (!this.entry) return this.showEmpty("people", t("talk.nobody"), t("talk.nobody_help"), { label: t("talk.make_one"), href: app.hash("characters", "") });
     if (this.entry.fault) return this.showEmpty("warn", t("talk.broken", { name: this.entry.name }), this.entry.fault, { label: t("base.characters"), href: app.hash("characters") });
     this.composer.address(this.entry.name);
+    this.isCutOff = false;
     try {
       await this.readOverview();
       await this.openPlace();
     } catch (error) {
       if (error instanceof Refused) this.showRefusal(error);
-      else if (error instanceof Offline) this.showEmpty("offline", t("talk.offline"), t("talk.offline_help"));
+      else if (error instanceof Offline) this.isCutOff = !this.showEmpty("offline", t("talk.offline"), t("talk.offline_help"));
       else throw error;
     }
     return undefined;
@@ -106,8 +107,9 @@ customElements.define("duo-talk", class extends Panel {
 
   // Reads again what may have gone on while nobody looked.
   async comeBack() {
-    if (app.panel !== "talk" || !this.path || !this.blank.hidden || this.replying.isBusy || this.querySelector(".editing")) return;
-    await attempt(async () => {
+    if (app.panel === "talk" && this.isCutOff) return this.maybeEnter();
+    if (app.panel !== "talk" || !this.path || !this.blank.hidden || this.replying.isBusy || this.querySelector(".editing")) return undefined;
+    return attempt(async () => {
       const page = await this.scroller.reload();
       if (page?.is_running && !this.replying.isBusy) this.replying.start();
       this.showState(page);

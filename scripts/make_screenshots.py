@@ -126,6 +126,11 @@ SHOTS = (
     Shot("page-phone-dark", PHONE, "dark"),
     Shot("page-new-chat", DESK, "dark", "#/talk/lila-quill/new"),
     Shot("page-message-menu", DESK, prepare=open_menu),
+    Shot("page-characters", DESK, place="#/characters"),
+    Shot("page-memory", DESK, place="#/memory/lila-quill"),
+    Shot("page-context", DESK, place="#/context/lila-quill"),
+    Shot("page-train", DESK, "dark", place="#/train/lila-quill"),
+    Shot("page-settings-phone", PHONE, place="#/settings/lila-quill"),
 )
 
 

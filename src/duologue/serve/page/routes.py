@@ -18,6 +18,7 @@ from duologue.serve.page.words import LANGUAGES, words
 from duologue.serve.refusal import ApiError
 from duologue.serve.visitor import visitor_of
 
+_FAULT = "This character cannot be opened at the moment."  # the fault itself names files of the operator
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _PARTS = (talk_routes, character_routes, memory_routes, context_routes, train_routes, settings_routes)
 
@@ -47,7 +48,7 @@ def make_page_routes(core: Core) -> APIRouter:
         return JSONResponse(
             {
                 "visitor": {"name": visitor.name, "role": visitor.role, "way": visitor.way},
-                "characters": [_listed(entry) for entry in entries],
+                "characters": [_listed(entry, shows_fault=visitor.role == "admin") for entry in entries],
                 "is_single": core.library.is_single,
                 "rating": core.home.guard.rating,
                 "discloses_ai": core.home.guard.discloses_ai,
@@ -66,12 +67,12 @@ def make_page_routes(core: Core) -> APIRouter:
     return router
 
 
-def _listed(entry: Entry) -> dict[str, object]:
+def _listed(entry: Entry, *, shows_fault: bool) -> dict[str, object]:
     return {
         "id": entry.id,
         "name": entry.name,
         "rating": entry.rating,
         "is_trained": bool(entry.runs),
         "has_picture": entry.card is not None and entry.card.suffix.lower() in (".png", ".charx"),
-        "fault": entry.fault,
+        "fault": entry.fault if shows_fault else entry.fault and _FAULT,
     }

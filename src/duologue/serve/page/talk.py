@@ -6,6 +6,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from duologue.errors import ConfigError
 from duologue.serve.core import Core
 from duologue.serve.library import Entry
 from duologue.serve.page.talk_chats import chat_routes
@@ -56,7 +57,7 @@ class _Album:
             if key not in self._made:
                 while len(self._made) >= _MAX_PICTURES:
                     del self._made[next(iter(self._made))]
-                self._made[key] = await run_in_threadpool(make_pictures, card)
+                self._made[key] = await run_in_threadpool(_made, card)
             return self._made[key]
 
 
@@ -73,6 +74,14 @@ def _key(card: Path | None) -> _Key | None:
         return None
     status = card.stat()
     return card, status.st_mtime_ns, status.st_size
+
+
+def _made(card: Path) -> Pictures | None:
+    """Return the pictures of a card; None for one whose picture cannot be shown: the gallery says what is wrong."""
+    try:
+        return make_pictures(card)
+    except ConfigError:
+        return None
 
 
 def _picture(content: bytes | None, *, of: str) -> Response:

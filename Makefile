@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 ARGS ?=
 
-.PHONY: help install demo test slow check bench docs lock
+.PHONY: help install demo test slow load check bench docs lock
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -23,10 +23,13 @@ demo: $(READY) ## train a character and open its page
 	@$(BIN)/duologue demo $(ARGS)
 
 test: $(READY) ## the test suite, without what takes long
-	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not slow and not load" $(ARGS)
 
 slow: $(READY) ## the tests that take long: kill points, real models side by side, benchmarks at a tiny shape
-	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+	@$(BIN)/python -m pytest -q -m "slow and not load" $(ARGS)
+
+load: $(READY) ## the tests that need a quiet machine: a thousand clients, silent connections, every naughty string everywhere
+	@$(BIN)/python -m pytest -q -m load $(ARGS)
 
 check: $(READY) ## lint, format, types, import contracts, sizes
 	@$(BIN)/ruff check .

@@ -7,7 +7,19 @@ import pytest
 from duologue.config import Config, make_config
 from duologue.errors import ConfigError
 
-UNITS = ("_tokens", "_steps", "_fraction", "_minutes", "_chars", "_usd_per_kwh", "_usd", "_per_minute", "_per_day", "_days", "_seconds")
+UNITS = (
+    "_tokens",
+    "_steps",
+    "_fraction",
+    "_minutes",
+    "_chars",
+    "_usd_per_kwh",
+    "_usd",
+    "_per_minute",
+    "_per_day",
+    "_days",
+    "_seconds",
+)
 COUNTS = ("_messages", "_turns")
 
 

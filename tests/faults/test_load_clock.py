@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.load import load_benchmark
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.load
 benchmark = load_benchmark()
 BODY = {"model": "lila-quill", "messages": [{"role": "user", "content": "Hi"}]}
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.load import load_benchmark
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.load
 benchmark = load_benchmark()
 # On a quiet machine everyone is answered within a second (benchmarks/results/serve.json). A test machine is shared.
 LONGEST_SECONDS = 15.0

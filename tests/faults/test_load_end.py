@@ -17,7 +17,7 @@ import pytest
 from duologue.chat import Sessions
 from tests.faults.load import load_benchmark, slow_server
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.load
 benchmark = load_benchmark()
 NUM_STREAMS = 50
 SHUTDOWN_SECONDS = 4.0

@@ -89,7 +89,7 @@ def test_no_text_in_any_field_is_a_server_error(home, shared_data):
     assert through_every_field(home, texts(shared_data, every=20), each=2) > 100
 
 
-@pytest.mark.slow
+@pytest.mark.load
 def test_no_naughty_string_in_any_field_is_a_server_error(home, shared_data):
     strings = texts(shared_data, every=1)
     assert through_every_field(home, strings, each=len(strings)) > 25_000

@@ -16,8 +16,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of the page."""
+    """One Chromium for the tests of a file: while it is open, no other event loop can run in this thread."""
     with opened_browser() as opened:
         yield opened

@@ -243,7 +243,7 @@ class FakeTrainer:
         on_event(Event("loaded", values={"seconds": 0.0}))
         state = _read_state(job.run_folder)
         if state.step:
-            on_event(Event("resumed", step=state.step))
+            on_event(Event("resumed", step=state.step, values={"max_steps": job.max_steps}))
         num_tokens = num_trained_tokens = 0
         for step in range(state.step + 1, job.max_steps + 1):
             batch = _batch(train, job, step=step)

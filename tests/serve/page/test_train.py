@@ -162,7 +162,7 @@ def test_only_one_of_two_pages_starts_a_training_and_a_killed_one_is_told_and_go
         finally:
             os.kill(process_of(folder), signal.SIGCONT)
         stopped = wait_for(home, lambda now: now["phase"] == "idle")
-        assert stopped["how"] == "stopped" and stopped["can_resume"], stopped
+        assert (stopped["how"], stopped["can_resume"]) == ("stopped", True), stopped["message"]
         [run] = stopped["runs"]
         assert run["state"] == "interrupted"
         assert home.post(f"{ADA}/training/stop").status_code == 404

@@ -131,10 +131,13 @@ def _require_reachable(name: str) -> None:
     """Say at once that a hub model cannot be fetched; the hub's own retries take half a minute to say it.
 
     Raises:
-        EngineError: The model is neither a folder nor in the local cache, and the hub's address is unknown.
+        EngineError: The model is neither a folder nor in the local cache, and the hub's address is unknown; or it is a
+            file that is not there.
     """
     is_proxied = any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-    if Path(name).exists() or name.endswith(".gguf") or is_proxied:
+    if name.endswith(".gguf") and not Path(name).exists():
+        raise _not_there(name, FileNotFoundError("there is no such file"))
+    if Path(name).exists() or is_proxied:
         return
     host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname
     try:

@@ -114,7 +114,9 @@ def _add_note(router: APIRouter, core: Core) -> None:
     async def set_note(request: Request, character_id: str, session_id: str) -> JSONResponse:
         place = await place_of(core, request, character_id, session_id)
         wanted = parse(_Note, await request.body())
-        await run_in_threadpool(place.bot.editor.set_note, session_id, wanted.text, depth=wanted.depth, user=place.account)
+        await run_in_threadpool(
+            place.bot.editor.set_note, session_id, wanted.text, depth=wanted.depth, user=place.account
+        )
         return await note(request, character_id, session_id)
 
 

@@ -44,9 +44,11 @@ bench: $(READY) ## every benchmark that needs no GPU; those in benchmarks/gpu/ a
 	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 	@$(if $(BENCHMARKS),,echo "benchmarks/ holds none that runs without a GPU")
 
-docs: $(READY) ## write docs/reference/ and docs/explanation/claims.md from the code
+docs: $(READY) ## write docs/reference/ and the tables in docs/explanation/ from the code
 	@$(BIN)/python scripts/make_docs.py
 	@$(BIN)/python scripts/make_claims.py
+	@$(BIN)/python scripts/make_safety_table.py
+	@$(BIN)/python scripts/make_faults_table.py
 
 lock: $(READY) ## resolve pyproject.toml again into requirements/; add ARGS=--upgrade for newer versions
 	@$(BIN)/uv pip compile -q --config-file requirements/uv.toml $(ARGS) \

@@ -129,7 +129,7 @@ def test_bodies_that_are_no_knobs_are_refused_by_field(trained):
 
 def test_only_one_of_two_pages_starts_a_training_and_a_killed_one_is_told_and_goes_on(tmp_path):
     """Two tabs at once; the process is held still, killed, gone on with, and stopped with everything saved."""
-    folder = make_character(tmp_path, steps=300)
+    folder = make_character(tmp_path, steps=5000)
     with served(tmp_path) as home:
         answers: list[int] = []
         tabs = [

@@ -38,7 +38,7 @@ HOSTILE = {
     "below zero": "-1",
     "half a pair": "\udcff",
 }
-OFTEN = ("up and down", "encoded", "backslashes", "absolute", "NUL", "a device", "long", "a link", "below zero")
+OFTEN = ("up and down", "encoded", "backslashes", "absolute", "NUL", "a device", "long", "a link", "below zero", "a number", "up")
 SECRET = "the contents of a file beside the home"
 
 
@@ -68,6 +68,8 @@ def some(table, often):
 @pytest.mark.parametrize("name", some(HOSTILE, OFTEN))
 def test_no_hostile_name_in_any_path_reaches_a_file(watched, name):
     hostile = quote(HOSTILE[name], safe="%", errors="surrogateescape")
+    if set(hostile) == {"."}:
+        hostile = hostile.replace(".", "%2e")  # a client resolves the plain ones itself, into another route
     before = fingerprint(watched.root)
     count = 0
     for route in watched.routes:

@@ -187,7 +187,7 @@ def test_while_the_memory_is_needed_whole_no_model_is_loaded_and_a_sentence_says
 
 
 def wait_until_idle(folder: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while training.state(folder).phase != "idle":
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -1,12 +1,13 @@
 """The bodies of the page's requests, checked once."""
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from duologue.serve.refusal import ApiError
 
 M = TypeVar("M", bound="Body")
+RowId = Annotated[int, Field(ge=0, lt=2**63)]  # of a message or a memory; a larger one is no row's anywhere
 
 
 class Body(BaseModel):

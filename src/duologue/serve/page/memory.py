@@ -15,7 +15,7 @@ from duologue.guard import ContentPolicy, InputValidator
 from duologue.memory import Receipt, StoredLine
 from duologue.messages import RecalledLine
 from duologue.serve.core import Core
-from duologue.serve.page.body import Body, parse
+from duologue.serve.page.body import Body, RowId, parse
 from duologue.serve.page.places import Place, place_of
 from duologue.serve.refusal import ApiError
 
@@ -86,7 +86,7 @@ def _add_list_routes(router: APIRouter, core: Core) -> None:
         )
 
     @router.get("/characters/{character_id}/memory/{memory_id}")
-    def why(request: Request, character_id: str, memory_id: int) -> JSONResponse:
+    def why(request: Request, character_id: str, memory_id: RowId) -> JSONResponse:
         place = place_of(core, request, character_id)
         found = place.memory.why(place.line(memory_id).memory_id, scope=place.scope)
         (line,) = _documents(place, [found.line])
@@ -113,7 +113,7 @@ def _add_list_routes(router: APIRouter, core: Core) -> None:
 
 def _add_change_routes(router: APIRouter, core: Core) -> None:
     @router.patch("/characters/{character_id}/memory/{memory_id}")
-    async def change(request: Request, character_id: str, memory_id: int) -> JSONResponse:
+    async def change(request: Request, character_id: str, memory_id: RowId) -> JSONResponse:
         body = parse(_Change, await request.body())
 
         def work() -> dict[str, Any]:

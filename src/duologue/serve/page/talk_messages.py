@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from duologue.chat import Cast, StoredMessage
 from duologue.serve.core import Core
 from duologue.serve.markup import safe_html
-from duologue.serve.page.body import Body, parse
+from duologue.serve.page.body import Body, RowId, parse
 from duologue.serve.page.talk_chats import info_json
 from duologue.serve.page.talk_place import Place, place_of
 from duologue.serve.page.talk_replies import Asks, ask_for_edited
@@ -69,7 +69,7 @@ def message_routes(core: Core, asks: Asks) -> APIRouter:
         return JSONResponse(await run_in_threadpool(_read, core, place, window))
 
     @router.patch("/messages/{message_id}")
-    async def change(request: Request, character_id: str, session_id: str, message_id: int) -> JSONResponse:
+    async def change(request: Request, character_id: str, session_id: str, message_id: RowId) -> JSONResponse:
         place = await place_of(core, request, character_id, session_id)
         wanted = parse(_Change, await request.body())
         await run_in_threadpool(place.find, message_id)
@@ -92,7 +92,7 @@ def _add_tree(router: APIRouter, core: Core) -> None:
     """Add the routes that show another version, branch, delete and undo."""
 
     @router.post("/messages/{message_id}/show")
-    async def show(request: Request, character_id: str, session_id: str, message_id: int) -> JSONResponse:
+    async def show(request: Request, character_id: str, session_id: str, message_id: RowId) -> JSONResponse:
         place = await place_of(core, request, character_id, session_id)
         by = parse(_Swipe, await request.body()).by
 
@@ -107,7 +107,7 @@ def _add_tree(router: APIRouter, core: Core) -> None:
         return JSONResponse({"shown": await run_in_threadpool(choose)})
 
     @router.post("/messages/{message_id}/branch")
-    async def branch(request: Request, character_id: str, session_id: str, message_id: int) -> JSONResponse:
+    async def branch(request: Request, character_id: str, session_id: str, message_id: RowId) -> JSONResponse:
         place = await place_of(core, request, character_id, session_id)
 
         def copy() -> str:
@@ -117,7 +117,7 @@ def _add_tree(router: APIRouter, core: Core) -> None:
         return JSONResponse({"id": await run_in_threadpool(copy)}, status_code=201)
 
     @router.delete("/messages/{message_id}")
-    async def delete(request: Request, character_id: str, session_id: str, message_id: int) -> JSONResponse:
+    async def delete(request: Request, character_id: str, session_id: str, message_id: RowId) -> JSONResponse:
         place = await place_of(core, request, character_id, session_id)
 
         def take_out() -> int:

@@ -38,7 +38,19 @@ HOSTILE = {
     "below zero": "-1",
     "half a pair": "\udcff",
 }
-OFTEN = ("up and down", "encoded", "backslashes", "absolute", "NUL", "a device", "long", "a link", "below zero", "a number", "up")
+OFTEN = (
+    "up and down",
+    "encoded",
+    "backslashes",
+    "absolute",
+    "NUL",
+    "a device",
+    "long",
+    "a link",
+    "below zero",
+    "a number",
+    "up",
+)
 SECRET = "the contents of a file beside the home"
 
 

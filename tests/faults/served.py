@@ -92,7 +92,7 @@ def served(root: Path, *, is_made: bool = False) -> Iterator[Served]:
     app = build_app(library, home=home, door=door)
     is_ready = threading.Event()
     server = Server(app, on_ready=is_ready.set)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         assert is_ready.wait(30)

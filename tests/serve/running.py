@@ -134,7 +134,7 @@ def running(
 def _run(bot: Bot, app: FastAPI, deadlines: Deadlines | None) -> Iterator[Running]:
     is_ready = threading.Event()
     server = Server(app, on_ready=is_ready.set, deadlines=deadlines)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
 
     def stop() -> None:

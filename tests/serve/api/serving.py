@@ -40,7 +40,7 @@ def serving(library: Library, home: Home) -> Iterator[str]:
             is_ready.set()
 
     server = Server(config)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         assert is_ready.wait(30)

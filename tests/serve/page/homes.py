@@ -80,7 +80,7 @@ def served(root: Path, *, engine: str = "fake") -> Iterator[ServedHome]:
     library = Library(root, home, open_bot=open_one, shelf=shelf, engine=engine)
     is_ready = threading.Event()
     server = Server(build_app(library, home=home), on_ready=is_ready.set)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         assert is_ready.wait(30)

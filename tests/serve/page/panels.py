@@ -137,7 +137,7 @@ def panels(root: Path, *, with_accounts: bool = True) -> Iterator[Panels]:
         keys[name], accounts[name] = door.accounts.add_key(account.id, "test").key, account.id
     is_ready = threading.Event()
     server = Server(build_app(library, home=home, door=door), on_ready=is_ready.set)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         assert is_ready.wait(30)

@@ -72,7 +72,7 @@ class Canary:
 @pytest.fixture
 def canary() -> Iterator[Canary]:
     made = Canary()
-    thread = threading.Thread(target=made.server.serve_forever)
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
     thread.start()
     yield made
     made.server.shutdown()

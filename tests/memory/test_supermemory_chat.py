@@ -433,7 +433,8 @@ def test_noting_a_turn_never_waits_for_the_service(memory: MemoryStore, hosted: 
     talk(memory, "I keep bees")
     hosted.start()
     hosted.note_turn("one", scope=SCOPE)
-    assert wait_until(lambda: bool(service.took("document")))  # it is being sent, and hangs
+    is_sent = wait_until(lambda: bool(service.took("document")))  # it is being sent, and hangs
+    assert is_sent, (hosted.notices(), hosted.counts(), [thread.name for thread in threading.enumerate()])
     begun = time.monotonic()
 
     for _ in range(5):
@@ -441,6 +442,24 @@ def test_noting_a_turn_never_waits_for_the_service(memory: MemoryStore, hosted: 
 
     assert time.monotonic() - begun < 1.0
     assert hosted.counts().num_waiting == 1
+
+
+def test_what_is_noted_between_two_looks_is_sent_at_once(
+    memory: MemoryStore, hosted: HostedMemory, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = hosted.outbox.counts
+
+    def count_late() -> object:
+        """Somebody says something after the worker found nothing and before it counts what is left."""
+        if not service.took("document") and not count().num_waiting:
+            talk(memory, "I keep bees")
+            hosted.note_turn("one", scope=SCOPE)
+        return count()
+
+    monkeypatch.setattr(hosted.outbox, "counts", count_late)
+    hosted.start()
+
+    assert wait_until(lambda: bool(service.took("document")), seconds=40)  # not after the minute of a lease
 
 
 def test_many_threads_recall_at_once_and_none_waits_longer_than_it_may(hosted: HostedMemory, service: Service) -> None:

@@ -58,7 +58,7 @@ def visiting(
 ) -> Iterator[Visit]:
     """Open the page at a place such as `#/talk/lila-quill`."""
     context = browser.new_context(**(size or DESK), **options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     visit = Visit(page)
     page.on("request", lambda request: request.url.startswith(server.url) or visit.foreign.append(request.url))

@@ -160,6 +160,7 @@ class Delivery:
         is_checked = False
         while not self._closing.is_set():
             self._news.clear()
+            longest: float | None = None  # to wait for news
             try:
                 if not is_checked:
                     self._reader.prepare()
@@ -167,14 +168,14 @@ class Delivery:
                     is_checked = True
                 pause = self.work().pause_seconds
                 if pause is None and not self._is_stopped and self._outbox.counts().num_waiting:
-                    pause = LEASE_SECONDS  # another process has the rest; should it end, this one goes on
+                    longest = LEASE_SECONDS  # another process has the rest; should it end, this one goes on
             except DuologueError as error:
                 # Our own database failed: the chat says that itself. Nothing is lost, the outbox keeps its rows.
                 text = f"what is to be sent cannot be read here ({error.found})"
                 self._report(Delivered(0, 0, HostedError(text, fault="broken", where=error.where), None))
-                pause = LEASE_SECONDS
+                pause = self._grown_pause()
             if pause is None:
-                self._news.wait()
+                self._news.wait(longest)  # what was noted since the last look has set it already
             else:
                 self._closing.wait(pause)
             self._closing.wait(_SETTLE_SECONDS)
@@ -211,10 +212,13 @@ class Delivery:
             return None
         if error.fault == "unpaid":
             return _UNPAID_PAUSE_SECONDS
+        asked = min(_LONGEST_RETRY_AFTER_SECONDS, error.retry_after_seconds)
+        return max(asked, self._grown_pause()) * (1 + 0.25 * self._random.random())
+
+    def _grown_pause(self) -> float:
         grown = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0**self._num_pauses)
         self._num_pauses += 1
-        asked = min(_LONGEST_RETRY_AFTER_SECONDS, error.retry_after_seconds)
-        return max(asked, grown) * (1 + 0.25 * self._random.random())
+        return grown
 
 
 def _content(parts: tuple[Part, ...], number: int) -> str:

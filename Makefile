@@ -22,11 +22,14 @@ install: $(READY) ## create .venv with everything in it; the others do it by the
 demo: $(READY) ## train a character and open its page
 	@$(BIN)/duologue demo $(ARGS)
 
+# Two processes, each with whole files: half of the time goes into waiting (browsers, servers, clocks).
+WORKERS := -n 2 --dist loadfile
+
 test: $(READY) ## the test suite, without what takes long
-	@$(BIN)/python -m pytest -q -m "not slow and not load" $(ARGS)
+	@$(BIN)/python -m pytest -q $(WORKERS) -m "not slow and not load" $(ARGS)
 
 slow: $(READY) ## the tests that take long: kill points, real models side by side, benchmarks at a tiny shape
-	@$(BIN)/python -m pytest -q -m "slow and not load" $(ARGS)
+	@$(BIN)/python -m pytest -q $(WORKERS) -m "slow and not load" $(ARGS)
 
 load: $(READY) ## the tests that need a quiet machine: a thousand clients, silent connections, every naughty string everywhere
 	@$(BIN)/python -m pytest -q -m load $(ARGS)
@@ -44,14 +47,18 @@ bench: $(READY) ## every benchmark that needs no GPU; those in benchmarks/gpu/ a
 	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 	@$(if $(BENCHMARKS),,echo "benchmarks/ holds none that runs without a GPU")
 
-docs: $(READY) ## write docs/reference/ and the tables in docs/explanation/ from the code
+docs: $(READY) ## write the generated pages and tables, and build the site into site/
 	@$(BIN)/python scripts/make_docs.py
 	@$(BIN)/python scripts/make_claims.py
 	@$(BIN)/python scripts/make_safety_table.py
 	@$(BIN)/python scripts/make_faults_table.py
+	@$(BIN)/python scripts/make_guide_costs.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: $(READY) ## resolve pyproject.toml again into requirements/; add ARGS=--upgrade for newer versions
 	@$(BIN)/uv pip compile -q --config-file requirements/uv.toml $(ARGS) \
 	    pyproject.toml --group dev --output-file requirements/lock.txt
 	@$(BIN)/uv pip compile -q --config-file requirements/uv.toml $(ARGS) \
 	    --no-deps --group pyproject.toml:bundled --output-file requirements/bundled.txt
+	@$(BIN)/uv pip compile -q --config-file requirements/uv.toml $(ARGS) \
+	    --constraint requirements/lock.txt pyproject.toml --output-file requirements/runtime.txt

@@ -67,7 +67,8 @@ def cli_markdown() -> str:
         "# The command line",
         "",
         "What `--help` says, for every command. This page is made from the code (`make docs`); do not edit it.",
-        "Exit codes: 0 done, 2 usage or config, 3 data, 4 does not fit, 5 engine, 6 guard, 7 interrupted, resumable.",
+        "Exit codes: 0 done, 2 usage or config, 3 data, 4 does not fit, 5 engine, 6 guard, "
+        "7 interrupted, resumable, 8 a gate is closed.",
         "`--debug` shows the traceback of an error.",
     ]
     for name, _, context in commands():

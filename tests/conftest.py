@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+# What a shell runs in its background is deaf to Ctrl-C, and so would be every command that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ DuologueError
 ├── DataError         exit 3   conversations: files, rows, fields
 ├── PlanError         exit 4   the run does not fit, or cannot be planned
 ├── EngineError       exit 5   loading, training, generating, exporting
+│   └── FormError     exit 5   a grammar or a JSON schema that a reply was to follow
 ├── GuardError        exit 6   input refused, rate limit reached, content policy
 └── InterruptedRun    exit 7   stopped by the person or the machine; can be resumed
 ```
@@ -75,6 +76,10 @@ class EngineError(DuologueError):
 
     exit_code = 5
     kind = "engine"
+
+
+class FormError(EngineError):
+    """The grammar or the JSON schema that a reply was to follow cannot be followed."""
 
 
 class GuardError(DuologueError):

@@ -75,6 +75,43 @@ class RecalledLine:
     origin: Literal["local", "supermemory"] = "local"
 
 
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Two replies to one turn, and which of them a person liked better.
+
+    Attributes:
+        context: The conversation up to the turn, the user's message last; without the system text of the card.
+        chosen: The reply that was liked better.
+        rejected: The other one.
+        source: Where it comes from, such as `swipe 41` or `duel 3f2a`.
+    """
+
+    context: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A reply that a person liked or did not like, without another to compare it with."""
+
+    context: tuple[Message, ...]
+    reply: str
+    is_liked: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A reply as a person rewrote it; `before` is what the model had said."""
+
+    context: tuple[Message, ...]
+    before: str
+    reply: str
+    source: str
+
+
 FinishReason = Literal["stop", "length", "cancelled", "content_filter"]
 
 

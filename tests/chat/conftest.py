@@ -29,6 +29,7 @@ def make_bot(tmp_path: Path) -> Iterator[MakeBot]:
         is_trained: bool = False,
         character_section: dict[str, object] | None = None,
         judge: Judge | None = None,
+        num_replies: int = 1,
         **sections: dict[str, object],
     ) -> Bot:
         bot = Bot(
@@ -40,6 +41,7 @@ def make_bot(tmp_path: Path) -> Iterator[MakeBot]:
             clock=clock or Clock(),
             is_trained=is_trained,
             judge=judge,
+            num_replies=num_replies,
         )
         opened.append(bot)
         return bot

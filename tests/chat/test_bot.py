@@ -173,7 +173,8 @@ def test_a_reply_takes_at_most_half_of_the_context(make_bot: MakeBot) -> None:
         ([Message("assistant", "hello")], "empty"),
         ([Message("user", "hi"), Message("assistant", " ")], "empty"),
         ([Message("user", "  ")], "empty"),
-        ([Message("system", "x" * 9000), Message("user", "hi")], "too_long"),
+        ([Message("system", "x" * 70_000), Message("user", "hi")], "too_long"),  # could never fit 4,096 tokens
+        ([Message("user", "x" * 9000), Message("assistant", "a"), Message("user", "hi")], "too_long"),
         ([Message("user", "word " * 1500), Message("assistant", "a"), Message("user", "word " * 1550)], None),
         ([Message("user", "a " * 3990)], "too_long_for_context"),
         ([Message("user", f"{FLAG}"), Message("assistant", "no"), Message("user", "go on")], "content_policy"),
@@ -195,3 +196,39 @@ def test_what_a_completion_refuses(make_bot: MakeBot, messages: list[Message], r
 )
 def test_a_name_becomes_a_model_id(make_bot: MakeBot, name: str, expected: str) -> None:
     assert make_bot(character=Character(name)).model_id == expected
+
+
+def test_where_the_model_can_two_chats_are_answered_at_once_and_one_chat_in_order(make_bot: MakeBot) -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    class Meeting(Recording):
+        meets = True
+
+        def stream(self, prompt_ids, sampling, *, cancel):
+            if self.meets:
+                both.wait()  # passes only when two replies are being made
+            yield from super().stream(prompt_ids, sampling, cancel=cancel)
+
+    engine = Meeting()
+    bot = make_bot(engine, num_replies=4)
+    chats = [bot.new_session(), bot.new_session()]
+    threads = [threading.Thread(target=say, args=(bot, chat, "Let us meet.")) for chat in chats]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not both.broken
+    assert all(texts(bot, chat)[-1].startswith("You said") for chat in chats)
+
+    engine.meets = False
+    first = bot.reply(chats[0], "One.", cancel=threading.Event())
+    next(iter(first))
+    second = bot.reply(chats[0], "Two.", cancel=threading.Event())
+    waiting = threading.Thread(target=second.read)
+    waiting.start()
+    num_prompts = len(engine.prompts)
+    waiting.join(0.3)
+    assert (waiting.is_alive(), len(engine.prompts)) == (True, num_prompts)
+    first.read()
+    waiting.join()
+    assert len(engine.prompts) == num_prompts + 1

@@ -56,6 +56,14 @@ def test_a_callers_system_message_takes_the_cards_place_and_lore_still_comes(mak
     assert "Juniper" in engine.prompts[0]
 
 
+def test_a_callers_whole_card_may_be_longer_than_a_users_message(make_bot: MakeBot) -> None:
+    engine = Recording()
+    card = "The keeper counts gulls. " * 480  # 12,000 characters
+    of_character(make_bot(engine), Message("system", card), user("Hello"))
+
+    assert card.strip() in engine.prompts[0]
+
+
 def test_memories_are_those_of_the_user_that_is_named(make_bot: MakeBot) -> None:
     engine = Recording()
     bot = make_bot(engine)

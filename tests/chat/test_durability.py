@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import duologue
+from duologue.chat.session_schema import MIGRATIONS
 from duologue.chat.sessions import Sessions
 from duologue.messages import Message
 from duologue.store import open_database
@@ -158,7 +159,7 @@ def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path:
             folder.mkdir()
             for name, content in power_cut(before, after, chance).items():
                 (folder / name).write_bytes(content)
-            database = open_database(folder / "a.sqlite", migrations=["SELECT 1;"] * 3)
+            database = open_database(folder / "a.sqlite", migrations=["SELECT 1;"] * len(MIGRATIONS))
             rows = database.read("SELECT content FROM messages ORDER BY id")
             assert [row["content"] for row in rows] in (texts, [*texts, text])
             assert database.read("PRAGMA quick_check")[0][0] == "ok"

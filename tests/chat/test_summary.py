@@ -89,10 +89,34 @@ def test_the_persons_own_summary_is_used_and_kept_in_the_next_one(make_bot: Make
     bot.editor.set_summary(session_id, "Sam spoke\nof the weather.")
     say(bot, session_id, "And now?")
     assert "in short: Sam spoke of the weather.]" in engine.told()[-1]
+    bot.settle()
     with pytest.raises(GuardError):
         bot.editor.set_summary(session_id, FLAG)
     bot.editor.set_summary(session_id, "")
     assert bot.editor.summary(session_id) is None
+
+
+def test_what_the_person_writes_while_a_summary_is_made_stands(make_bot: MakeBot) -> None:
+    written = []
+
+    class Meanwhile(Telling):
+        def stream(self, prompt_ids, sampling, *, cancel):
+            stream = super().stream(prompt_ids, sampling, cancel=cancel)
+            if self._reply.startswith("Summary") and bot.editor.summary(session_id) and not written:
+                bot.editor.set_summary(session_id, "Sam likes fog.")
+                written.append(True)
+            return stream
+
+    bot = make_bot(Meanwhile(), generation=SMALL)
+    session_id = bot.new_session()
+    for number in range(40):
+        say(bot, session_id, f"Here is line {number} about the weather of the coast.")
+        bot.settle()
+        if written:
+            break
+    summary = bot.editor.summary(session_id)
+    assert summary is not None
+    assert (summary.text, summary.is_edited) == ("Sam likes fog.", True)
 
 
 def test_nothing_can_be_summed_up_while_everything_fits(make_bot: MakeBot) -> None:

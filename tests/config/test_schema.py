@@ -102,7 +102,7 @@ def test_a_number_carries_its_unit_in_its_name():
         r"^(num_\w+|seed|rank|alpha|dropout|learning_rate|weight_decay|max_grad_norm|temperature|top_[pk]|min_p|"
         r"typical_p|(repetition|presence|frequency)_penalty|dry_(multiplier|base)|xtc_(probability|threshold)|"
         r"mirostat(_tau|_eta)?|int8_threshold|micro_batch_size|lr_ratio|neftune_alpha|early_stopping_patience|"
-        r"author_note_depth|burst|port|max_waiting|max_models)$"
+        r"author_note_depth|beta|sft_weight|replay_weight|burst|port|max_waiting|max_models)$"
     )
     config = config_with("run")
     for name in Config.model_fields:

@@ -83,6 +83,25 @@ def test_the_ids_before_a_reply_are_the_ids_that_chat_sends(tokenizer):
         assert example.labels[len(sent)] == example.input_ids[len(sent)], "the first token of the reply is trained"
 
 
+def test_a_reply_that_is_marked_as_context_is_not_trained_wherever_the_card_puts_it(tokenizer):
+    settings = RenderSettings("Ada", 512)
+    for untrained, trained in ((1, TALK[3]), (3, TALK[1])):
+        talk = Conversation(TALK, "x.json:1", frozenset({untrained}))
+        [example] = render(talk, tokenizer, character=LILA, settings=settings).examples
+        assert trained_text(tokenizer, example) == [trained.content]
+
+
+def test_a_conversation_of_just_the_limit_is_whole_and_one_token_more_is_not(tokenizer):
+    [whole] = rendered(tokenizer)
+    assert account(tokenizer, max_length_tokens=whole.num_tokens).faults == ()
+    over = account(tokenizer, max_length_tokens=whole.num_tokens - 1)
+    assert [text for part in over.examples for text in trained_text(tokenizer, part)] == [
+        TALK[1].content,
+        TALK[3].content,
+    ]
+    assert over.faults[0].action == "cut into 2 examples"
+
+
 def test_there_is_one_begin_token_per_message_and_no_second_one_in_front(tokenizer):
     [example] = rendered(tokenizer)
     begin = tokenizer.render([Message("user", "x")], add_generation_prompt=False)[0]

@@ -12,7 +12,7 @@ import xllamacpp
 from duologue.engine import BaseModel, Sampling, open_generator
 from duologue.engine.bundled import bundled_file
 from duologue.engine.gguf import GgufGenerator
-from duologue.engine.gguf.generator import _request
+from duologue.engine.gguf.request import completion_request
 from duologue.engine.hf.breakers import find_breakers
 from duologue.engine.hf.draw import Draw
 from duologue.engine.remote import RemoteGenerator
@@ -73,7 +73,12 @@ def text_of(pieces):
 
 def told(gguf, ids, sampling, *, after):
     """What llama.cpp says of the next token: the model's own log-probabilities, or the probabilities it draws from."""
-    request = {**_request(ids, sampling), "n_probs": 49_152, "post_sampling_probs": after, "cache_prompt": False}
+    request = {
+        **completion_request(ids, sampling),
+        "n_probs": 49_152,
+        "post_sampling_probs": after,
+        "cache_prompt": False,
+    }
     step = gguf._server.complete(request)["choices"][0]["logprobs"]["content"][0]
     rows = step["top_probs" if after else "top_logprobs"]
     return {row["id"]: row["prob" if after else "logprob"] for row in rows}
@@ -304,7 +309,7 @@ def test_the_kept_state_changes_no_logit(hf):
         hf._reuse(ids)
         return hf._logits(ids, never)
 
-    hf._forget_cache()
+    hf.forget_cache()
     fresh = logits_of(long)
     logits_of(long[:300] + [7] * 50)
     assert hf._reuse(long) == 300

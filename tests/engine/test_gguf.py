@@ -173,28 +173,26 @@ def _encode(generator, reply):
 def test_a_likely_reply_scores_better_than_its_words_in_disorder(generator, prompt_ids):
     reply = _encode(generator, "The capital of France is Paris.")
     assert reply[-1] == IM_END
-    loss, num_tokens = generator.score([_example(prompt_ids, reply)])
-    worse, _ = generator.score([_example(prompt_ids, reply[::-1])])
+    (loss, num_tokens), (worse, _) = generator.score([_example(prompt_ids, reply), _example(prompt_ids, reply[::-1])])
     assert num_tokens == len(reply) == 8
     assert 0 < loss < 8 < worse
 
 
 def test_scores_add_up_over_examples_and_count_only_trained_tokens(generator, prompt_ids):
     reply = _encode(generator, "Paris.")
-    whole, num_whole = generator.score([_example(prompt_ids, reply)])
+    ((whole, num_whole),) = generator.score([_example(prompt_ids, reply)])
     parts = [_example((*prompt_ids, *reply[:at]), reply[at : at + 1]) for at in range(len(reply))]
-    summed, num_summed = generator.score(parts)
-    assert num_whole == num_summed == len(reply)
-    assert summed == pytest.approx(whole, rel=0.05)
-    assert generator.score([Example(prompt_ids, (prompt_ids[0], *(NOT_TRAINED,) * (len(prompt_ids) - 1)), "t:1")]) == (
-        0.0,
-        0,
-    )
+    scores = generator.score(parts)
+    assert [number for _, number in scores] == [1] * len(reply)
+    assert num_whole == len(reply)
+    assert sum(nats for nats, _ in scores) == pytest.approx(whole, rel=0.05)
+    untrained = Example(prompt_ids, (prompt_ids[0], *(NOT_TRAINED,) * (len(prompt_ids) - 1)), "t:1")
+    assert generator.score([untrained]) == ((0.0, 0),)
 
 
 def test_the_likelihood_of_the_greedy_token_is_the_highest(generator, prompt_ids):
     (greedy,) = _encode(generator, _stream(generator, prompt_ids, GREEDY)[0].text)[:1]
-    losses = {token: generator.score([_example(prompt_ids, (token,))])[0] for token in (greedy, 28, 260, IM_END)}
+    losses = {token: generator.score([_example(prompt_ids, (token,))])[0][0] for token in (greedy, 28, 260, IM_END)}
     assert min(losses, key=losses.__getitem__) == greedy
     assert sum(np.exp(-loss) for loss in losses.values()) <= 1.0
 
@@ -226,14 +224,14 @@ def _write_lora(path, *, strength: float):
 
 def test_a_gguf_lora_changes_the_model_and_an_empty_one_does_not(generator, prompt_ids, tmp_path):
     example = _example(prompt_ids, _encode(generator, "Paris."))
-    bare, _ = generator.score([example])
+    ((bare, _),) = generator.score([example])
     losses = {}
     for strength in (0.0, 0.1):
         folder = tmp_path / str(strength)
         folder.mkdir()
         _write_lora(folder / "lila.gguf", strength=strength)
         tuned = _open_adapted(folder)
-        losses[strength], _ = tuned.score([example])
+        ((losses[strength], _),) = tuned.score([example])
         tuned.close()
     assert losses[0.0] == pytest.approx(bare, rel=0.01)
     assert abs(losses[0.1] - bare) > 0.1
@@ -252,7 +250,7 @@ def test_a_peft_adapter_must_be_exported_first(tmp_path):
 
 def test_a_lora_that_llama_cpp_cannot_load_is_an_engine_error(tmp_path):
     (tmp_path / "lila.gguf").write_bytes(b"GGUF but not really")
-    with pytest.raises(EngineError, match=r"cannot load this model") as refused:
+    with pytest.raises(EngineError, match=r"not a whole GGUF file") as refused:
         _open_adapted(tmp_path)
     assert "lila.gguf" in refused.value.where
 
@@ -280,7 +278,7 @@ def test_a_file_cut_off_inside_its_weights_is_an_engine_error(tmp_path):
     cut = tmp_path / "cut.gguf"
     with bundled_file(BASE.name).open("rb") as whole:
         cut.write_bytes(whole.read(20_000_000))
-    with pytest.raises(EngineError, match="cannot load this model"):
+    with pytest.raises(EngineError, match="cut off: it has 20000000 bytes, and its last weights begin at byte"):
         GgufGenerator.open(BaseModel(str(cut)))
 
 

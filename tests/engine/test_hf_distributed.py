@@ -68,6 +68,7 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(alone, tmp_pat
         torch.testing.assert_close(other[name], tensor, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_a_base_sharded_over_two_processes_trains_like_a_whole_one(tiny_model, tmp_path, quantization):
     job = a_job(BaseModel(tiny_model, quantization=quantization), tmp_path / "whole", max_steps=6)
@@ -76,12 +77,14 @@ def test_a_base_sharded_over_two_processes_trains_like_a_whole_one(tiny_model, t
     assert sharded == pytest.approx(losses, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_int8_base_is_not_sharded(tiny_model, tmp_path):
     job = a_job(BaseModel(tiny_model, quantization="int8"), tmp_path)
     with pytest.raises(EngineError, match="int8"):
         trained(shared(job, tmp_path, is_sharded=True))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_two_resumed_equals_one_that_never_stopped_bit_for_bit(tiny_model, tmp_path):
     lora = LoraSettings(rank=4, alpha=8, dropout=0.2)  # the two draw different masks, which both must go on with
     whole = shared(a_job(BaseModel(tiny_model), tmp_path, lora=lora, max_steps=6), tmp_path / "whole")
@@ -95,6 +98,7 @@ def test_a_stopped_run_of_two_resumed_equals_one_that_never_stopped_bit_for_bit(
     assert all(torch.equal(own[name], other[name]) for name in own)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_in_words_and_the_run_goes_on_from_its_checkpoint(alone, tmp_path):
     job, _, losses = alone
     together = shared(job, tmp_path)

@@ -107,6 +107,8 @@ def test_every_example_is_seen_once_per_epoch_and_batches_hold_similar_lengths()
         ]
         assert sorted(seen) == sorted(example.source for example in examples)
     first = [step_batch(examples, step, batch_size=4, seed=1) for step in range(13)]
+    second = [step_batch(examples, step, batch_size=4, seed=1) for step in range(13, 26)]
+    assert first != second, "each epoch has an order of its own"
     padded = sum(len(batch) * max(e.num_tokens for e in batch) for batch in first)
     assert sum(example.num_tokens for example in examples) / padded > 0.85
 

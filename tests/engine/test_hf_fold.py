@@ -90,7 +90,8 @@ def test_the_files_are_cut_as_the_bases_and_read_by_the_library(plain: Adapter, 
     assert json.loads((folder / "config.json").read_text())["dtype"] == "float32"
 
 
-@pytest.mark.parametrize("quantization", ["nf4", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("quantization", ["nf4", "int8"])
 def test_the_weights_of_training_are_closer_than_the_original_ones(
     sharded: str, tmp_path: Path, quantization: str
 ) -> None:
@@ -153,6 +154,7 @@ def test_an_interrupted_merge_goes_on_with_the_files_that_are_whole(plain: Adapt
         assert (tmp_path / "merged" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_what_another_adapter_left_is_not_gone_on_with(plain: Adapter, sharded: str, tmp_path: Path) -> None:
     other = trained(BaseModel(sharded), tmp_path / "run", use_rslora=True)
 

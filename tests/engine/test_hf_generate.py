@@ -44,7 +44,7 @@ def test_a_prompt_read_in_parts_gives_the_same_reply(generator, monkeypatch):
     whole = reply(generator, PROMPT)
     for part in (1, 7, 49, 50):
         monkeypatch.setattr(generate, "_PROMPT_TOKENS", part)
-        generator._forget_cache()
+        generator.forget_cache()
         assert reply(generator, PROMPT)[0] == whole[0]
 
 
@@ -55,7 +55,7 @@ def test_a_prompt_is_cancelled_between_two_parts_and_what_was_read_is_kept(gener
     assert (text, last.num_tokens, last.finish_reason) == ("", 0, "cancelled")
     text, last = reply(generator, PROMPT)
     assert last.num_cached_tokens == 20 * num_parts
-    generator._forget_cache()
+    generator.forget_cache()
     assert reply(generator, PROMPT)[0] == text
 
 
@@ -72,7 +72,7 @@ def test_the_cache_holds_what_two_prompts_begin_with_and_the_reply(generator):
     assert reply(generator, PROMPT)[1].num_cached_tokens == len(PROMPT) - 1
     assert reply(generator, (*PROMPT[:30], 7, 8, 9))[1].num_cached_tokens == 30
     longer = (*PROMPT, *generator.tokenizer.encode("and more"))
-    generator._forget_cache()
+    generator.forget_cache()
     fresh = reply(generator, longer)
     reply(generator, PROMPT)
     again = reply(generator, longer)
@@ -91,7 +91,7 @@ def test_a_cache_that_cannot_be_cut_is_thrown_away(generator, monkeypatch):
 def test_a_cache_left_half_written_is_thrown_away(generator, monkeypatch):
     fresh = reply(generator, PROMPT)
     reply(generator, PROMPT[:25])
-    layer = generator._model.model.layers[1]
+    layer = generator._seat._model.model.layers[1]
     with monkeypatch.context() as patch:
         patch.setattr(layer, "forward", lambda *args, **kwargs: 1 / 0)  # the first layer has written its keys by then
         with pytest.raises(ZeroDivisionError):

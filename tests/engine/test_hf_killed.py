@@ -26,6 +26,7 @@ def found(tiny_model, tmp_path_factory):
     return forked(tmp_path_factory.mktemp("forked"), tiny_model, "runs", "saves", "memory")
 
 
+@pytest.mark.slow
 def test_runs_killed_at_random_moments_end_like_one_that_never_was_bit_for_bit(found):
     assert found["num_kills"] >= 2, "the runs were over before they could be killed"
     assert found["differences"] == []

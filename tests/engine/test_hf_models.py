@@ -105,13 +105,17 @@ def test_a_prompt_longer_than_the_context_is_refused(generator):
 
 def test_scoring_does_not_depend_on_the_company_an_example_keeps(generator):
     examples = some_examples(5)
-    together, count = generator.score(examples)
-    alone = [generator.score([example]) for example in examples]
-    assert count == sum(number for _, number in alone)
-    assert together == pytest.approx(sum(total for total, _ in alone), rel=1e-4)
+    together = generator.score(examples)
+    alone = [generator.score([example])[0] for example in examples]
+    assert [count for _, count in together] == [count for _, count in alone]
+    assert [nats for nats, _ in together] == pytest.approx([nats for nats, _ in alone], rel=1e-4)
+    assert len({nats for nats, _ in together}) == len(examples), "each has a score of its own"
+    assert generator.score(examples[::-1]) == together[::-1]
 
 
-@pytest.mark.parametrize("quantization", ["none", "nf4", "int8"])
+@pytest.mark.parametrize(
+    "quantization", ["none", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nf4", "int8"))]
+)
 def test_the_bundled_model_trains_saves_and_replies_in_every_weight_format(tmp_path, quantization):
     base = BaseModel(BUNDLED, quantization=quantization)
     examples = some_examples(4)
@@ -127,18 +131,19 @@ def test_the_bundled_model_trains_saves_and_replies_in_every_weight_format(tmp_p
     assert losses[-1] < losses[0]
     assert result.reload_max_difference == 0.0
     tuned = open_generator("hf", base, adapter=result.adapter)
-    total, count = tuned.score(examples)
+    total, count = (sum(column) for column in zip(*tuned.score(examples), strict=True))
     assert total / count < losses[0], "the adapter is in effect when it is opened for talking"
     assert text_of(tuned.stream(prompt_ids(tuned, "Hello."), GREEDY, cancel=threading.Event()))
     tuned.close()
 
 
+@pytest.mark.slow
 def test_a_quantised_base_is_near_the_exact_one_and_not_equal():
     examples = some_examples(3)
     scores = {}
     for quantization in ("none", "nf4", "int8"):
         opened = open_generator("hf", BaseModel(BUNDLED, quantization=quantization))
-        total, count = opened.score(examples)
+        total, count = (sum(column) for column in zip(*opened.score(examples), strict=True))
         scores[quantization] = total / count
         opened.close()
     assert scores["nf4"] != scores["none"] != scores["int8"]
@@ -197,5 +202,5 @@ def test_perplexity_of_plain_english_is_sane(generator):
     ids = generator.tokenizer.render([Message("system", "s"), Message("user", text)], add_generation_prompt=False)
     from duologue.engine import Example
 
-    total, count = generator.score([Example(ids, tuple(ids), "made")])
+    ((total, count),) = generator.score([Example(ids, tuple(ids), "made")])
     assert 2 < math.exp(total / count) < 500

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from duologue.engine import BaseModel, LoraSettings
-from duologue.engine.hf import passes
+from duologue.engine.hf import objective, passes
 from duologue.engine.hf.batches import BatchOrder, micro_batches
 from duologue.engine.hf.fit import Fit
 from duologue.engine.hf.largest import largest_micro_batch
@@ -27,12 +27,12 @@ class Limited:
     """The loss, with a memory that holds so many tokens and runs out now and then."""
 
     def __init__(self, monkeypatch, *, most_tokens=10**9, fails_at=()):
-        self.real = passes.summed_loss
+        self.real = objective.summed_loss
         self.most_tokens, self.fails_at = most_tokens, set(fails_at)
         self.calls = 0
         self.sizes = []
         self.tokens = []  # padding left out
-        monkeypatch.setattr(passes, "summed_loss", self)
+        monkeypatch.setattr(objective, "summed_loss", self)
 
     def __call__(self, model, batch):
         self.calls += 1

@@ -29,8 +29,8 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = False
 
-    def __init__(self, answer, *, models=MODELS):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, answer, *, models=MODELS, port=0):
+        super().__init__(("127.0.0.1", port), _Handler)
         self.answer, self.models, self.requests = answer, models, []
 
     @property
@@ -175,6 +175,7 @@ def test_a_last_event_without_its_blank_line_is_not_lost(end):
     assert reader.rest() == ["last"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b"x" * 1000, b"data: " + b"x" * 1000 + b"\n"], ids=["line", "lines"])
 def test_an_event_that_never_ends_is_refused(line):
     reader = SseReader()
@@ -303,6 +304,23 @@ def test_mirostat_is_sent_in_place_of_the_cuts():
     assert (fields["mirostat"], fields["mirostat_mode"], fields["mirostat_tau"]) == (2, 2, 4.0)
     assert not {"top_k", "min_p", "typical_p", "xtc_probability"} & set(fields)
     assert unsupported("vllm", sampling) == ("dry_multiplier", "mirostat")
+
+
+def test_a_form_of_the_reply_is_sent_as_each_server_takes_it_and_a_grammar_only_to_llama_cpp():
+    schema = Sampling(json_schema='{"type": "object"}')
+    for kind in ("vllm", "sglang", "llamacpp", "ollama", "openai"):
+        fields = sampler_fields(kind, schema, context_tokens=100)
+        assert fields["response_format"]["json_schema"]["schema"] == {"type": "object"}
+        assert "json_schema" not in fields and unsupported(kind, Sampling(json_schema="{}", min_p=0.0)) in (
+            (),
+            ("repetition_penalty",),
+        )
+    assert sampler_fields("tabbyapi", schema, context_tokens=100)["json_schema"] == {"type": "object"}
+    grammar = Sampling(grammar='root ::= "yes"')
+    assert sampler_fields("llamacpp", grammar, context_tokens=100)["grammar"] == 'root ::= "yes"'
+    for kind in ("vllm", "sglang", "tabbyapi", "ollama", "openai"):
+        assert "grammar" in unsupported(kind, grammar)
+        assert "grammar" not in sampler_fields(kind, grammar, context_tokens=100)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5])

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from duologue.engine import BaseModel, Sampling, Shelf
+from duologue.engine import Adapter, BaseModel, Sampling, Shelf
 from duologue.engine.fake import FakeGenerator
 from duologue.errors import EngineError, GuardError
 from duologue.messages import Message
@@ -170,3 +170,23 @@ def test_whoever_has_no_memory_to_spare_is_asked_before_a_model_is_loaded():
     assert opened.names == []
     shelf.ask_before_loading(lambda: None)
     assert ask(shelf.lend("fake", ONE)) == ANSWER
+
+
+def test_models_on_other_servers_take_no_room():
+    opened = Opened()
+    shelf = Shelf(1, open_model=opened)
+    for number in range(3):
+        ask(shelf.lend("remote", BaseModel(f"http://127.0.0.1/v1#{number}")))
+    ask(shelf.lend("fake", ONE))
+    assert opened.now == 4
+    ask(shelf.lend("fake", TWO))
+    assert opened.now == 4 and shelf.is_loaded("fake", TWO) and not shelf.is_loaded("fake", ONE)
+
+
+def test_a_model_that_is_opened_in_a_way_of_its_own_is_shared_by_nobody(tmp_path):
+    opened = Opened()
+    shelf = Shelf(1, open_model=opened)
+    for adapter in (None, Adapter(tmp_path / "one", ONE), Adapter(tmp_path / "two", ONE)):
+        ask(shelf.lend("hf", ONE, adapter=adapter))
+        assert opened.now == 1 and shelf.names() == ("one",)
+    assert opened.names == ["one"] * 3

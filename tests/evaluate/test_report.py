@@ -1,3 +1,5 @@
+import base64
+import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +13,8 @@ from duologue.data import Account, DataStats
 from duologue.errors import EngineError
 from duologue.evaluate import Evaluation, write_report
 from duologue.plan import Plan
-from duologue.train import ReplyRecord
+from duologue.train import Lineage, ReplyRecord
+from tests.evaluate.full import full
 
 Report = Callable[..., str]
 HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x onerror='alert(2)'>\" & 'quoted'"
@@ -237,3 +240,87 @@ def test_loss_spikes_replies_on_the_way_and_the_kept_step_are_shown(report, hist
     assert "loss spike" in page
     plain = report()
     assert "spike" not in plain and "Replies on the way" not in plain
+
+
+LINEAGE = Lineage(
+    started_from="2026-11-22-2",
+    ancestors=("2026-11-22-2", "2026-11-22-1"),
+    method="dpo",
+    beta=0.1,
+    num_sft_steps=34,
+    num_corrected_replies=6,
+    num_pairs=10,
+    num_liked=0,
+    num_disliked=0,
+    num_contradictions=0,
+    num_cut=0,
+    unused=("3 single replies that were liked or not",),
+    collected={"swipe": 4, "edit": 6},
+    dropped={"hidden": 2},
+)
+
+
+def test_a_run_on_feedback_says_where_it_comes_from_what_it_learned_and_what_came_of_it(report, history) -> None:
+    compared = [
+        replace(record, reward_margin=0.01 * record.step, reward_accuracy=0.75) if record.step > 34 else record
+        for record in history
+    ]
+    page = Page(report(lineage=LINEAGE, history=compared))
+
+    assert not page.open
+    text = page.text
+    assert "went on from run 2026-11-22-2 from run 2026-11-22-1" in text and "beta 0.1" in text
+    for words in ("corrected replies 6", "better and a worse reply 10", "chosen versions 4", "is hidden 2"):
+        assert words in text
+    assert "replies that were liked" not in text.partition("What was not learned")[0], "there were none"
+    assert "in 75% of the examples" in text
+    assert "From step 35 on replies were compared" in text
+    assert "Learned by run 2026-11-22-1" in text and "To learn from" not in text
+    assert ("href", "#feedback") in page.attributes
+
+
+def test_a_plain_run_says_nothing_of_feedback(report) -> None:
+    page = Page(report())
+
+    assert ("href", "#feedback") not in page.attributes and "What people said" not in page.text
+
+
+def test_a_run_on_feedback_of_corrections_only_has_no_curve_of_comparing(report) -> None:
+    text = Page(report(lineage=replace(LINEAGE, method="sft", num_pairs=0))).text
+
+    assert "Over its last" not in text and "corrected replies 6" in text
+
+
+def test_a_full_evaluation_shows_every_section_that_the_menu_names(report: Report, evaluation: Evaluation) -> None:
+    page = Page(report(evaluation=full(evaluation)))
+    anchors = [value for name, value in page.attributes if name == "href"]
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(anchors) == 11
+    assert {anchor[1:] for anchor in anchors if anchor} <= set(ids)
+    assert page.text.index("24.9 \u2192 7.93") < page.text.index("95%") < page.text.index("Before and after")
+    assert page.open == []
+
+
+def test_the_menu_names_only_sections_that_are_there(report: Report) -> None:
+    anchors = [value for name, value in Page(report()).attributes if name == "href"]
+    assert anchors == ["#replies", "#learning", "#plan", "#memory", "#data"]
+
+
+def test_without_facts_the_measures_are_still_drawn(report: Report, evaluation: Evaluation) -> None:
+    page = Page(report(evaluation=replace(full(evaluation), facts={})))
+    assert "Without two ends" in page.text
+    assert "How to repeat this" not in page.text and "Distributions" not in page.text
+
+
+def test_the_picture_in_the_report_is_small_and_holds_no_card(report: Report, tmp_path: Path) -> None:
+    from matplotlib import image
+
+    path = tmp_path / "large.png"
+    noise = [[((x * 7 + y * 13) % 251) / 250 for x in range(900)] for y in range(1200)]
+    image.imsave(path, noise, cmap="gray", metadata={"chara": "A SECRET CARD"})
+    text = report(picture=path)
+    found = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)", text)
+    assert found
+    content = base64.b64decode(found[1])
+    assert b"SECRET" in path.read_bytes() and b"SECRET" not in content
+    assert image.imread(io.BytesIO(content), format="png").shape[:2] == (200, 150)

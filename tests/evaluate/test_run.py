@@ -3,18 +3,24 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
 from duologue import prompt
 from duologue.characters import Character
 from duologue.config import Config, make_config
+from duologue.data import DataStats
 from duologue.engine import BaseModel, Event, Example, Generator, Piece, Sampling, open_generator
 from duologue.engine.fake import FakeGenerator
-from duologue.errors import EngineError
-from duologue.evaluate import Evaluation, run
+from duologue.errors import EngineError, GuardError
+from duologue.evaluate import Evaluation, Kept, Known, Subject, Suite, load_suite, make_work, run
+from duologue.evaluate.evaluators import Evaluator
 from duologue.messages import Message
 
+CASES = "".join(f"[[cases]]\nid = '{name}'\nuser_turns = ['{name}', 'And?']\n" for name in ("one", "two", "three"))
+NO_STATS = DataStats(**dict.fromkeys((item.name for item in fields(DataStats)), 0))
 LABELS = (-100, -100, 1009, 1513)  # the fake scores a label L with 1 + L % 1009 / 1009 nats
 
 
@@ -41,14 +47,19 @@ def evaluate(
     open_tuned: Callable[[], Generator] = FakeGenerator,
     on_event: Callable[[Event], None] = print,
     clock: Callable[[], float] = time.perf_counter,
+    suite: Suite | None = None,
+    kept: Kept | None = None,
 ) -> Evaluation:
+    suite = suite or load_suite("quick")
     return run(
-        config=config,
-        character=character,
-        validation=validation,
-        open_base=open_base,
-        open_tuned=open_tuned,
+        suite,
+        make_work(suite, config, character, train=(), validation=validation),
+        Known(config, character, (), ()),
+        base=Subject("base", {"base": "fake"}, open_base),
+        tuned=Subject("2026-11-23-1", {"base": "fake", "adapter_sha256": "1"}, open_tuned),
+        stats=NO_STATS,
         on_event=on_event,
+        kept=kept,
         clock=clock,
     )
 
@@ -60,9 +71,8 @@ class Biased(FakeGenerator):
         super().__init__(reply="All aboard, passenger.")
         self.nats = nats
 
-    def score(self, examples: Sequence[Example]) -> tuple[float, int]:
-        num_tokens = sum(example.num_trained_tokens for example in examples)
-        return self.nats * num_tokens, num_tokens
+    def score(self, examples: Sequence[Example]) -> tuple[tuple[float, int], ...]:
+        return tuple((self.nats * item.num_scored_tokens, item.num_scored_tokens) for item in examples)
 
 
 def test_the_loss_is_nats_per_trained_token_and_the_perplexity_its_exponential(
@@ -114,7 +124,7 @@ def test_the_base_model_is_closed_before_the_tuned_one_is_opened(config: Config,
 
 def test_a_model_that_fails_is_closed_too(config: Config, character: Character) -> None:
     narrow = FakeGenerator(context_tokens=10)
-    with pytest.raises(EngineError, match="at most 10"):
+    with pytest.raises(GuardError, match="at most"):
         evaluate(config, character, open_base=lambda: narrow)
     with pytest.raises(EngineError, match="closed"):
         narrow.stream((1,), Sampling(max_new_tokens=1), cancel=threading.Event())
@@ -196,6 +206,8 @@ def test_the_json_has_the_promised_keys_and_is_strict(config: Config, character:
         "tokens_per_second",
         "first_token_seconds",
         "replies",
+        *("measures", "verdict", "gate", "suite", "evaluators", "seeds", "seed", "compared_with", "models"),
+        *("dialogues", "distributions", "speeds", "faults", "generation", "versions", "machine", "run"),
     }
     assert set(document["tokens_per_second"]) == set(document["first_token_seconds"]) == {"base", "tuned"}
     assert document["num_scored_tokens"] == 4
@@ -218,7 +230,7 @@ def test_a_real_model_is_scored_and_answers(character: Character) -> None:
     evaluation = evaluate(
         config,
         character,
-        validation=(example, example),
+        validation=(example, replace(example, source="talk.json:2")),
         open_base=lambda: next(ready),
         open_tuned=opened,
     )
@@ -227,3 +239,140 @@ def test_a_real_model_is_scored_and_answers(character: Character) -> None:
     assert evaluation.tuned_perplexity == pytest.approx(evaluation.base_perplexity)
     assert evaluation.tuned.replies == evaluation.base.replies
     assert all(evaluation.base.replies)
+
+
+def test_what_was_seen_is_kept_and_asked_for_once(config: Config, character: Character, tmp_path: Path) -> None:
+    opened: list[int] = []
+
+    def counted() -> FakeGenerator:
+        opened.append(1)
+        return FakeGenerator()
+
+    first = evaluate(config, character, validation=examples(2), open_base=counted, kept=Kept(tmp_path))
+    again = evaluate(config, character, validation=examples(2), open_base=counted, kept=Kept(None, (tmp_path,)))
+    assert len(opened) == 1
+    assert again.as_json() == first.as_json()
+    evaluate(config, character, validation=examples(3), open_base=counted, kept=Kept(tmp_path))
+    assert len(opened) == 2, "other questions are asked"
+    evaluate(config, character, validation=examples(3), open_base=counted, kept=Kept(tmp_path, is_fresh=True))
+    assert len(opened) == 3
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_kept_file_that_was_damaged_is_seen_again(config: Config, character: Character, tmp_path: Path) -> None:
+    first = evaluate(config, character, validation=examples(2), kept=Kept(tmp_path))
+    for path in (tmp_path / "observed").iterdir():
+        path.write_text(path.read_text()[:100])
+    again = evaluate(config, character, validation=examples(2), kept=Kept(tmp_path))
+    assert again.base_perplexity == first.base_perplexity
+
+
+def test_an_interrupted_evaluation_leaves_nothing_half_written(
+    config: Config, character: Character, tmp_path: Path
+) -> None:
+    class Stopped(FakeGenerator):
+        def stream(self, *_: object, **__: object) -> Iterator[Piece]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config, character, validation=examples(2), open_tuned=Stopped, kept=Kept(tmp_path))
+    assert len(list((tmp_path / "observed").iterdir())) == 1, "the base is kept, the tuned model is not"
+
+
+def test_an_interrupted_evaluation_goes_on_with_the_next_dialogue(
+    config: Config, character: Character, tmp_path: Path
+) -> None:
+    suite = Suite("s", 1, "digest", seeds=(0,), evaluators={"form": 1}, case_texts={"a.toml": CASES})
+    asked: list[int] = []
+
+    class Stopped(FakeGenerator):
+        def __init__(self, most: int) -> None:
+            super().__init__(reply="\u2028 So be it, {message}")
+            self.most = most
+
+        def stream(self, prompt_ids: Sequence[int], sampling: Sampling, *, cancel: threading.Event) -> Iterator[Piece]:
+            if len(asked) == self.most:
+                raise KeyboardInterrupt
+            asked.append(1)
+            return super().stream(prompt_ids, sampling, cancel=cancel)
+
+    def again(most: int, **kept: bool) -> Evaluation:
+        asked.clear()
+        return evaluate(
+            config,
+            character,
+            suite=suite,
+            open_tuned=lambda: Stopped(most),
+            kept=Kept(tmp_path, **kept),
+            clock=lambda: 0.0,
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        again(5)  # of six replies in three dialogues
+    [diary] = (tmp_path / "observed").glob("*.jsonl")
+    with diary.open("a") as file:
+        file.write('{"case": {"id": "th')  # the machine went off
+    found = again(99)
+    assert len(asked) == 2, "only the third dialogue is had"
+    assert not list((tmp_path / "observed").glob("*.jsonl"))
+    whole = again(99, is_fresh=True)
+    assert len(asked) == 6
+    assert found.as_json() == whole.as_json()
+
+
+def test_an_evaluator_that_fails_becomes_a_measure_with_its_fault_and_the_others_go_on(
+    config: Config, character: Character, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr("duologue.evaluate.evaluators.loops.EVALUATOR", Evaluator("loops", 2, broken))
+    suite = replace(load_suite("quick"), evaluators={"loops": 1, "language": 1})
+    evaluation = evaluate(config, character, validation=examples(3), suite=suite)
+    measures = {measure.name: measure for measure in evaluation.measures}
+    assert measures["evaluator.loops"].fault == "of all things"
+    assert measures["evaluator.loops"].verdict == "not measured"
+    assert measures["language.perplexity"].tuned == pytest.approx(evaluation.tuned_perplexity)
+    assert any("loops has version 2" in fault for fault in evaluation.facts["faults"])
+
+
+def test_dialogues_of_both_models_stand_side_by_side(config: Config, character: Character) -> None:
+    suite = replace(
+        load_suite("quick"),
+        seeds=(3, 4),
+        case_texts={"c": '[[cases]]\nid = "a"\nuser_turns = ["One", "Two"]\n'},
+    )
+    evaluation = evaluate(
+        config,
+        character,
+        open_tuned=lambda: FakeGenerator(reply="Tuned {message} {seed}"),
+        open_base=lambda: FakeGenerator(reply="Base {message}"),
+        suite=suite,
+    )
+    rows = evaluation.facts["dialogues"]
+    assert [(row["case"], row["seed"]) for row in rows] == [("a", 3), ("a", 4)]
+    assert [turn["tuned"] for turn in rows[1]["turns"]] == ["Tuned One 4", "Tuned Two 4"]
+    assert [turn["base"] for turn in rows[1]["turns"]] == ["Base One", "Base Two"]
+
+
+def test_the_interval_of_the_perplexity_is_that_of_the_losses(config: Config, character: Character) -> None:
+    rising = [
+        Example((5, *range(1000, 1000 + size)), (-100, *range(1000, 1000 + size)), f"talk.json:{size}")
+        for size in (4, 9, 30)
+    ]
+    found = evaluate(config, character, validation=rising, open_base=lambda: Biased(3.0)).measures
+    [measure] = [each for each in found if each.name == "language.perplexity"]
+    assert (measure.verdict, measure.num) == ("better", 3)
+    assert measure.base == pytest.approx(math.exp(3.0))
+    assert measure.low <= measure.tuned - measure.base <= measure.high < 0
+
+
+def test_a_suite_that_does_not_look_at_the_held_out_replies_does_not_pass_the_gate(
+    config: Config, character: Character
+) -> None:
+    suite = replace(load_suite("quick"), evaluators={})
+    evaluation = evaluate(config, character, open_base=lambda: Biased(3.0), suite=suite)
+    assert evaluation.measures == ()
+    gate = evaluation.as_json()["gate"]
+    assert not gate["is_open"]
+    assert "this suite does not measure it" in gate["broken"][0]

@@ -40,9 +40,9 @@ def test_a_worse_model_comes_with_advice(evaluation: Evaluation, stats: DataStat
 
 
 def test_a_small_sample_is_called_one(evaluation: Evaluation, stats: DataStats) -> None:
-    few = replace(evaluation, tuned=replace(evaluation.tuned, num_scored_tokens=80))
-    assert "small sample" in make_verdict(few, stats, name="Lila").advice
-    assert "small sample" not in make_verdict(evaluation, stats, name="Lila").advice
+    for num_tokens, is_small in ((80, True), (999, True), (1000, False)):
+        seen = replace(evaluation, tuned=replace(evaluation.tuned, num_scored_tokens=num_tokens))
+        assert ("small sample" in make_verdict(seen, stats, name="Lila").advice) == is_small
 
 
 @pytest.mark.parametrize(("num_examples", "words"), [(0, "No conversation was held out"), (3, "3 held-out examples")])

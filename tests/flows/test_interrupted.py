@@ -50,6 +50,7 @@ def stopped(folder, process, number):
     return int(checkpoint.name.removeprefix("step-"))
 
 
+@pytest.mark.slow
 def test_sigterm_saves_everything_exits_with_7_and_the_run_goes_on_to_its_end(duologue, long):
     process = start("train", long, "--no-eval", cwd=long)
     wait_for_step(long, process, 2)

@@ -240,3 +240,12 @@ def test_a_speed_of_the_cpu_that_is_not_this_machine_s_is_measured_again(tmp_pat
     path.write_text(json.dumps({**entry, "date": "2020-01-01", "gflops": 4321.0}) if kept is None else kept)
     assert with_cpu_speed(hardware, tmp_path).cpu_gflops != 4321.0
     assert json.loads(path.read_text())["gflops"] > 1
+
+
+def test_a_folder_and_a_recipe_are_planned_beside_each_other_and_not_at_once(duologue, folder):
+    both = duologue("plan", folder, "--recipe", "original")
+    neither = duologue("plan")
+
+    assert (both.exit_code, neither.exit_code) == (2, 2)
+    assert f"duologue plan --compare {folder} original" in both.err
+    assert "nothing to plan" in neither.err

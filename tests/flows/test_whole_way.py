@@ -26,7 +26,7 @@ def test_train_measures_and_leaves_report_and_adapter(duologue, folder):
 
 def test_an_evaluation_can_be_repeated(duologue, folder):
     first = duologue("train", folder, "--json").json["evaluation"]
-    again = duologue("eval", folder, "--json")
+    again = duologue("eval", folder, "--suite", "quick", "--json")
     assert again.exit_code == 0, again.err
     assert again.json["tuned_perplexity"] == pytest.approx(first["tuned_perplexity"], rel=1e-6)
     assert again.json["replies"] == first["replies"]

@@ -117,7 +117,7 @@ def test_a_second_train_on_the_same_character_is_refused(duologue, folder):
     process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stopped_train_says_what_was_kept_and_exits_with_7(duologue, folder, number):
     steps = ["--set", "training.max_steps=3000"]
     process = start("train", folder, "--no-eval", *steps, cwd=folder.parent)
@@ -129,6 +129,7 @@ def test_a_stopped_train_says_what_was_kept_and_exits_with_7(duologue, folder, n
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_killed_train_resumes_and_finishes(duologue, folder):
     steps = ["--set", "training.max_steps=60"]
     process = start("train", folder, "--no-eval", *steps, cwd=folder.parent)

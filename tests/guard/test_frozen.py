@@ -42,6 +42,15 @@ def test_at_most_two_in_a_hundred_look_alikes_are_refused() -> None:
     assert len(wrongly) <= 0.02 * len(LOOK_ALIKES), wrongly
 
 
+def test_at_most_two_in_a_hundred_requests_that_only_sound_harmful_are_refused_or_taken_for_a_crisis() -> None:
+    requests = [scene[0] for scene in FROZEN["look_alikes"]["requests that only sound harmful"]]
+    assert len(requests) >= 200
+    for rating in RATINGS:
+        wrongly = [text for text in requests if is_refused([text], rating)]
+        assert len(wrongly) <= 0.02 * len(requests), wrongly
+    assert len([text for text in requests if find_crisis(text)]) <= 0.02 * len(requests)
+
+
 @pytest.mark.parametrize("kind", sorted(BESIDE_A_STAND_IN))
 def test_a_look_alike_of_an_age_or_of_force_is_judged_beside_a_sexual_signal(kind: str) -> None:
     scene, rating = look_alike_scene(kind, FROZEN["look_alikes"][kind][0])

@@ -66,6 +66,15 @@ def test_a_long_reply_is_a_debt_that_the_next_request_waits_for(clock: Clock) ->
     limited.take(NAMES)
 
 
+def test_a_debt_is_never_more_than_the_whole_quota(clock: Clock) -> None:
+    limited = limits(reply_tokens_per_minute=600, reply_tokens_per_day=10_000_000)
+    for _ in range(9):
+        limited.spend(NAMES, num_tokens=5000)
+    grant = limited.ask(NAMES)
+    assert grant.refusal is not None
+    assert grant.refusal.retry_after_seconds == pytest.approx(60.1)
+
+
 def test_the_tokens_of_a_day_end_too(clock: Clock) -> None:
     limited = limits(reply_tokens_per_minute=1000, reply_tokens_per_day=2000)
     for _ in range(3):

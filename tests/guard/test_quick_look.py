@@ -3,7 +3,9 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from duologue.guard import is_surely_harmless
 from duologue.guard.fold import quick_views, views
+from duologue.guard.policy import MAX_SCENE_CHARS
 from duologue.guard.signals import find_abuse, find_sexual, is_plainly_without_signals, is_without_signals
 from duologue.guard.weapons import find_weapon
 
@@ -87,3 +89,10 @@ def test_an_ordinary_scene_passes_at_first_sight():
 def test_an_ordinary_scene_passes_the_quick_look():
     texts = ["Is the 9:15 late?", "Four minutes early, and I love that. It's a quiet night!", "Good. See you (soon)."]
     assert is_without_signals(quick_views(texts))
+
+
+def test_what_the_first_sight_cannot_read_or_is_too_long_is_not_called_harmless():
+    assert is_surely_harmless(["Is the 9:15 late?", "Four minutes early."])
+    assert not is_surely_harmless(["Is it late?", "\u0437qflag"]), "other letters are left to the slow look"
+    assert not is_surely_harmless(["caf\u00e9"])
+    assert not is_surely_harmless(["a " * (MAX_SCENE_CHARS // 2), "b"]), "what is too long is left to the refusal"

@@ -13,7 +13,9 @@ import pytest
 MODEL_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "xllamacpp"}
 HEAVY_LIBRARIES = MODEL_LIBRARIES | {"gradio", "fastapi", "uvicorn", "matplotlib", "httpx"}
 LIGHT_ROOMS = ("chat", "memory", "plan", "data", "guard", "store", "engine", "config", "characters", "prompt")
-OFFERING_PARTS = ("chat.exchange", "data.formats", "engine.embed", "serve.door")
+OFFERING_PARTS = (
+    *("chat.exchange", "chat.feedback", "data.formats", "engine.embed", "export.hub", "serve.door", "train.search"),
+)
 
 
 def lint_imports(folder: Path, source: Path) -> subprocess.CompletedProcess[str]:

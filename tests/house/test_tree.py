@@ -103,15 +103,6 @@ def test_every_make_target_and_file_named_in_the_documents_exists(repository):
             assert (repository / link).exists(), f"{name} links to {link}"
 
 
-def test_the_readme_names_only_commands_that_exist(repository):
-    known = (repository / "tests/house/command_line.txt").read_text(encoding="utf-8").splitlines()
-    words = {tuple(line.split()[1:3]) for line in known if line.startswith("duologue")}
-    first = {pair[0] for pair in words if pair}
-    text = (repository / "README.md").read_text(encoding="utf-8")
-
-    assert set(re.findall(r"(?:^|`)duologue ([a-z]+)(?![-a-z])", text, re.MULTILINE)) <= first
-
-
 def test_an_adr_has_a_number_four_parts_and_at_most_40_lines(repository):
     files = sorted((repository / "docs/adr").glob("*.md"))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from duologue.memory import MemoryStore, StoredLine
-from duologue.memory.erasure import files_of, scan_files, telling_words
+from duologue.memory import MemoryStore, Scope, StoredLine
+from duologue.memory.erasure import files_of, prove, scan_files, telling_words
 from tests.memory.made import ANA, WordEmbedder, find, folder_bytes, recalled, source, tell, turns
 
 
@@ -79,6 +79,64 @@ def test_a_trace_that_is_left_is_found_and_said(memory: MemoryStore, tmp_path: P
     (tmp_path / "memory.sqlite.old-copy").write_bytes(b"\x00\x01 the word is RumpelstiltSkin \xff")
     receipt = memory.forget([find(memory, "The password is Rumpelstiltskin").memory_id])
     assert not receipt.is_proved and receipt.num_traces == 1
+
+
+def test_a_trace_of_the_first_wording_and_one_in_a_backup_are_found_too(memory: MemoryStore, tmp_path: Path) -> None:
+    tell(memory, "The boat is called Perseverance")
+    memory.edit(find(memory, "The boat is called Perseverance").memory_id, "Its captain is Bartholomew")
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "backups" / "memory-copy-of-mine").write_bytes(b"perseverance")
+    receipt = memory.forget([find(memory, "Its captain is Bartholomew").memory_id])
+    assert (receipt.num_traces, receipt.is_proved) == (1, False)
+
+
+def test_a_line_that_a_search_still_finds_is_said(memory: MemoryStore) -> None:
+    tell(memory, "The lighthouse keeper sleeps", "Good night.")
+    line = find(memory, "The lighthouse keeper sleeps")
+    assert prove(memory.database, [line], hosted="none").num_found == 1
+    assert memory.forget([line.memory_id]).num_found == 0
+
+
+@pytest.mark.parametrize("left", ["Großmutter", "GROSSMUTTER", "Übermut", "Александр", "ἈΛΈΞΑΝΔΡΟΣ"])
+@pytest.mark.parametrize("num_others", [0, 26])
+def test_a_trace_is_found_however_its_letters_are_written(tmp_path: Path, left: str, num_others: int) -> None:
+    file = tmp_path / "memory.sqlite"
+    file.write_bytes(b"\x00\xff\x81 " + left.encode() + b" \xc3\x00")
+    others = (f"absentword{chr(97 + n)}" for n in range(num_others))
+    said = {"Großmutter", "übermut", "александр", "ἀλέξανδρος", *others}
+    found = scan_files(files_of(file), telling_words(said)).found
+    assert {word.casefold() for word in found} == {left.casefold()}
+
+
+def test_words_too_short_to_be_looked_for_are_told(memory: MemoryStore) -> None:
+    tell(memory, "I am 41", "Ah.", "The lighthouse keeper sleeps")
+    [short] = [line for line in turns(memory) if line.text == "I am 41"]
+    assert "No word of it is long enough" in " ".join(memory.forget([short.memory_id]).notes)
+    assert memory.forget([find(memory, "The lighthouse keeper sleeps").memory_id]).notes == ()
+
+
+def test_a_short_answer_said_elsewhere_too_is_no_copy(memory: MemoryStore) -> None:
+    tell(memory, "Yes, please.", session_id="a")
+    tell(memory, "Yes, please.", session_id="b")
+    [first] = [line for line in turns(memory) if line.session_id == "a"]
+    assert memory.forget([first.memory_id]).num_lines == 1
+    assert [line.session_id for line in turns(memory)] == ["b"]
+
+
+def test_what_another_user_or_character_was_told_in_the_same_words_stays(memory: MemoryStore) -> None:
+    others = (Scope("ben", ANA.character), Scope(ANA.user, "otto"))
+    for number, scope in enumerate((ANA, *others)):
+        tell(memory, "The boat is called Perseverance", scope=scope, session_id=f"s{number}")
+    assert memory.forget([find(memory, "The boat is called Perseverance").memory_id]).num_lines == 1
+    assert [len(turns(memory, scope)) for scope in (ANA, *others)] == [0, 1, 1]
+    memory.forget_scope(others[0])
+    assert [len(turns(memory, scope)) for scope in others] == [0, 1]
+
+
+def test_the_receipt_counts_lines_and_facts_apart(memory: MemoryStore) -> None:
+    tell(memory, "I live in Reykjavik.", "Cold there?", "Yes.")
+    receipt = memory.forget_session("first")
+    assert (receipt.num_lines, receipt.num_facts) == (3, 1)
 
 
 def test_backups_hold_nothing_of_it_either(tmp_path: Path) -> None:

@@ -94,6 +94,13 @@ def test_every_term_of_a_13b_nf4_run_is_the_hand_worked_one():
     assert plan.allocated_gib * GIB == pytest.approx(10_042_903_552, abs=2)
 
 
+def test_gradients_are_held_from_the_second_micro_batch_on():
+    def adapter(accumulation: int) -> float:
+        return bytes_of(plan_memory(replace(workload(), gradient_accumulation_steps=accumulation), RTX_4090), "adapter")
+
+    assert (adapter(1), adapter(2), adapter(8)) == pytest.approx((12 * 125_173_760, *[16 * 125_173_760] * 2), abs=1)
+
+
 def test_without_checkpointing_every_adapted_block_keeps_its_activations():
     work = workload(checkpointing=False, num_layers=10)
     saved_per_token = 24 * 5120 + 8 * 13824 + 4 * 5120 + 14 * 32 + 4 * 40 + 8

@@ -217,3 +217,22 @@ def test_long_conversations_are_slower_on_a_cpu_than_short_batches():
     short, long = (speed(workload(num_layers=15, length=length), machine_of(CPU)) for length in (256, 600))
     assert long == pytest.approx(182, rel=0.1)
     assert short > 1.15 * long
+
+
+def test_a_token_of_a_large_model_waits_for_its_weights_and_one_of_a_small_model_for_its_launches():
+    def seconds_per_token(model: ModelFacts) -> float:
+        def minutes(max_new_tokens: int) -> float:
+            evaluation = CONFIG.evaluation.model_copy(update={"max_new_tokens": max_new_tokens})
+            config = CONFIG.model_copy(update={"evaluation": evaluation})
+            work = workload(model, dtype="bfloat16")
+            return plan_time(work, card("RTX 4090"), max_steps=1, eval_every_steps=0, config=config).eval_minutes
+
+        return 60 * (minutes(101) - minutes(1)) / (2 * len(CONFIG.evaluation.prompts) * 100)
+
+    assert seconds_per_token(MISTRAL) == pytest.approx(2 * 7.24e9 / (0.6 * 1008e9), rel=0.02)
+    assert seconds_per_token(SMOLLM) == pytest.approx(30 * 0.0006)
+
+
+def test_unpacking_scales_that_are_packed_themselves_takes_longer():
+    work = workload(MISTRAL, quantization="nf4", dtype="bfloat16", micro_batch_size=1, length=512)
+    assert seconds_per_step(work, A100) > seconds_per_step(replace(work, use_double_quantization=False), A100)

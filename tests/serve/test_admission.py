@@ -145,3 +145,16 @@ def test_who_waits_is_woken_by_the_end_of_the_one_before_and_by_giving_up() -> N
         thread.join(20)
 
     assert came == {"ben": False, "cleo": True}
+
+
+def test_a_model_that_makes_several_replies_at_once_takes_as_many_and_leaves_the_others_their_place() -> None:
+    line = Line(10, max_running=2, per_lane=2)
+    tickets = [join(line, f"owner {at}", lane=lane) for at, lane in enumerate("aaabbc")]
+    line.wait(tickets[0])
+
+    assert [ticket.is_running for ticket in tickets] == [True, True, False, True, True, False]
+    line.leave(tickets[0])
+    assert tickets[2].is_running
+    line.leave(tickets[1])
+    line.leave(tickets[2])
+    assert tickets[5].is_running  # a third model, once one of the two is free

@@ -127,3 +127,32 @@ def test_bodies_that_arrive_slowly_take_a_bounded_amount_of_memory_together(monk
     asyncio.run(run())
 
     assert statuses == [(503, b"2"), (503, b"2")]
+
+
+def test_bodies_that_have_arrived_make_room_for_others(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_ARRIVING_BYTES", 3_000)
+    lengths = []
+
+    async def app(scope, receive, send) -> None:
+        lengths.append(len((await receive())["body"]))
+
+    async def post(limit) -> None:
+        parts = iter([b"x" * 1000, b"x" * 1000, b""])
+
+        async def receive() -> dict[str, object]:
+            part = next(parts)
+            return {"type": "http.request", "body": part, "more_body": bool(part)}
+
+        async def send(message) -> None:
+            raise AssertionError(message)
+
+        await limit({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
+
+    async def run() -> None:
+        limit = BodyLimit(app)
+        for _ in range(5):
+            await post(limit)
+
+    asyncio.run(run())
+
+    assert lengths == [2000] * 5

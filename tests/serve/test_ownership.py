@@ -21,9 +21,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Mount
 
+from duologue.chat import duels
+from duologue.chat.duels import Duel
 from duologue.memory import Scope, Source
-from duologue.serve import duels
-from duologue.serve.duels import Duel
 from tests.serve.door.people import PASSWORD, Person, logged_in
 from tests.serve.door.test_age import begin, config_with
 from tests.serve.running import Running, make_bot, running
@@ -57,6 +57,7 @@ ROUTES: dict[str, object] = {
     "GET /v1/models/{model_id:path}": ALL,
     "POST /v1/chat/completions": ALL,
     "POST /v1/completions": ALL,
+    "POST /completion": ALL,
     "POST /v1/embeddings": ALL,
     "POST /tokenize": ALL,
     "POST /detokenize": ALL,
@@ -106,6 +107,10 @@ ROUTES: dict[str, object] = {
     f"POST {_SAID}/show": own({}),
     f"POST {_SAID}/branch": own({}),
     f"DELETE {_SAID}": own(),
+    f"PUT {_SAID}/opinion": own({"is_liked": None}),
+    f"GET {_CHAT}/feedback": own(),
+    f"PUT {_CHAT}/consent": own({"state": "refused"}),
+    f"POST {_CHAT}/feedback/remove": own({"source": "like 1"}),
     f"DELETE {_CHAT}": own(),
     # characters
     "GET /page/characters": ALL,
@@ -116,6 +121,7 @@ ROUTES: dict[str, object] = {
     f"GET {_HERE}/card": ALL,
     f"PUT {_HERE}/card": ADMIN,
     f"POST {_HERE}/card/undo": ADMIN,
+    f"POST {_HERE}/card/tokens": ADMIN,
     f"GET {_HERE}/card/export": ADMIN,
     f"POST {_HERE}/lorebook": ADMIN,
     f"PUT {_HERE}/lorebook/{{place}}": ADMIN,

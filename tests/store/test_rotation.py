@@ -2,13 +2,16 @@
 
 import os
 import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from duologue.errors import DataError
-from duologue.store import open_database, rotation
+from duologue.store import open_database, rotation, written_alone
 from duologue.store.rotation import Backup, Rotation, kept_backups, list_backups
 
 NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL);\n"
@@ -181,3 +184,24 @@ def test_two_stores_share_the_folder_without_touching_each_other(tmp_path: Path)
     database.purge()
     database.close()
     assert len(list_backups(two)) == 1
+
+
+def waits_for(lock: Callable[[], AbstractContextManager[None]]) -> bool:
+    """Whether a second one who takes a lock comes in only after the first has left."""
+    came = threading.Event()
+
+    def enter() -> None:
+        with lock():
+            came.set()
+
+    second = threading.Thread(target=enter)
+    with lock():
+        second.start()
+        has_waited = not came.wait(0.2)
+    second.join(20)
+    return has_waited and came.is_set()
+
+
+def test_no_two_write_the_same_file_or_its_backups_at_once(path: Path) -> None:
+    assert waits_for(lambda: written_alone(path))
+    assert waits_for(Rotation(path, notify=fail).locked)

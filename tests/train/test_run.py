@@ -237,8 +237,11 @@ def test_runs_are_numbered_per_day_and_listed_in_order(folder):
     for _ in range(11):
         new_run(folder, today=TODAY)
     new_run(folder, today=date(2026, 11, 23))
+    for name in ("2026-11-23-1 (copy)", "2026-11-23-good", "2026-11-23-"):
+        (folder / "runs" / name).mkdir()  # put there by a person
     names = [item.name for item in list_runs(folder)]
     assert names == [*(f"2026-11-22-{n}" for n in range(1, 12)), "2026-11-23-1"]
+    assert new_run(folder, today=date(2026, 11, 23)).name == "2026-11-23-2"
 
 
 def test_a_changed_adapter_file_is_refused(folder):

@@ -11,8 +11,10 @@ from duologue.later import offered_later
 
 if TYPE_CHECKING:
     from duologue.characters.activation import Activation, FiredEntry, LoreTrace, activate
+    from duologue.characters.charx import CARD_NAME, MAX_UNPACKED_BYTES, OpenCharx, open_charx, read_charx, write_charx
     from duologue.characters.chat_line import ChatLine
     from duologue.characters.files import Card, CardForm, find_form, load_card, load_character, load_picture
+    from duologue.characters.json_text import dump_json
     from duologue.characters.lore_settings import LoreScene, LoreSettings
     from duologue.characters.lore_state import LoreState
     from duologue.characters.lorebook import Lorebook, LoreEntry, load_lorebook, parse_lorebook
@@ -27,6 +29,7 @@ _LATER = {
         "LoreTrace",
         "activate",
     ),
+    "charx": ("CARD_NAME", "MAX_UNPACKED_BYTES", "OpenCharx", "open_charx", "read_charx", "write_charx"),
     "chat_line": ("ChatLine",),
     "files": (
         "Card",
@@ -36,6 +39,7 @@ _LATER = {
         "load_character",
         "load_picture",
     ),
+    "json_text": ("dump_json",),
     "lore_settings": (
         "LoreScene",
         "LoreSettings",
@@ -59,7 +63,9 @@ _LATER = {
 }
 
 __all__ = [
+    "CARD_NAME",
     "LILA_FOLDER",
+    "MAX_UNPACKED_BYTES",
     "Activation",
     "Asset",
     "Card",
@@ -75,7 +81,9 @@ __all__ = [
     "LoreTrace",
     "Lorebook",
     "MacroContext",
+    "OpenCharx",
     "activate",
+    "dump_json",
     "expand",
     "find_form",
     "lila_data_files",
@@ -83,11 +91,14 @@ __all__ = [
     "load_character",
     "load_lorebook",
     "load_picture",
+    "open_charx",
     "parse_card",
     "parse_lorebook",
+    "read_charx",
     "save_card",
     "unknown_macros",
     "write_card",
+    "write_charx",
 ]
 
 __getattr__ = offered_later(__name__, _LATER)

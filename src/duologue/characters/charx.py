@@ -9,7 +9,8 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,23 +52,28 @@ def read_charx(path: Path, *, wants: Callable[[str], bool]) -> tuple[bytes, dict
     Raises:
         ConfigError: It is no zip, holds no card, or breaks a limit.
     """
+    with open_charx(path) as charx:
+        if CARD_NAME not in charx.entries:
+            raise ConfigError(f"the CharX holds no '{CARD_NAME}'", where=str(path), needed="one at its root")
+        card = charx.read(CARD_NAME, limit=MAX_JSON_BYTES)
+        names = tuple(name for name in charx.entries if name != CARD_NAME)
+        files = {name: charx.read(name, limit=MAX_UNPACKED_BYTES - charx.num_bytes) for name in names if wants(name)}
+        return card, files, names
+
+
+@contextmanager
+def open_charx(path: Path) -> Iterator["OpenCharx"]:
+    """Open a CharX whose list of files is checked; what is in them is counted as it is unpacked.
+
+    Raises:
+        ConfigError: It is no zip, or breaks a limit, or is found to be damaged while it is open.
+    """
     where = str(path)
     try:
         with path.open("rb") as file:
             _check_list(file, where=where)
             with zipfile.ZipFile(file) as archive:
-                entries = _checked(archive, where=where)
-                counter = _Counter(where)
-                if CARD_NAME not in entries:
-                    raise ConfigError(f"the CharX holds no '{CARD_NAME}'", where=where, needed="one at its root")
-                card = counter.read(archive, entries[CARD_NAME], limit=MAX_JSON_BYTES)
-                names = tuple(name for name in entries if name != CARD_NAME)
-                files = {
-                    name: counter.read(archive, entries[name], limit=MAX_UNPACKED_BYTES - counter.num_bytes)
-                    for name in names
-                    if wants(name)
-                }
-                return card, files, names
+                yield OpenCharx(archive, _checked(archive, where=where), where)
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError) as error:
         raise ConfigError(f"the CharX is damaged ({error})", where=where) from error
     except OSError as error:
@@ -85,30 +91,47 @@ def write_charx(file: BinaryIO, *, card: bytes, files: Mapping[str, bytes]) -> N
             archive.writestr(entry, content)
 
 
-class _Counter:
-    """Unpacks files and counts what comes out."""
+class OpenCharx:
+    """An open CharX: unpacks its files and counts what comes out.
 
-    def __init__(self, where: str) -> None:
+    Attributes:
+        entries: What the zip says of each file, by name.
+        num_bytes: Unpacked so far.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], where: str) -> None:
+        """Take an archive whose list was checked."""
+        self.entries = entries
         self.num_bytes = 0
+        self._archive = archive
         self._where = where
 
-    def read(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, *, limit: int) -> bytes:
-        """Return a file.
+    def pieces(self, name: str, *, limit: int) -> Iterator[bytes]:
+        """Yield a file bit by bit.
 
         Raises:
             ConfigError: More comes out than `limit` bytes, or than any honest file of its packed size holds.
         """
-        honest = max(MIN_BOMB_BYTES, MAX_RATIO * entry.compress_size)
-        content = bytearray()
-        with archive.open(entry) as file:
+        entry = self.entries[name]
+        allowed = min(limit, max(MIN_BOMB_BYTES, MAX_RATIO * entry.compress_size))
+        num_bytes = 0
+        with self._archive.open(entry) as file:
             while piece := file.read(2**18):
-                content += piece
-                if len(content) > min(limit, honest):
-                    reason = f"'{entry.filename}' unpacks to more than {min(limit, honest) / 2**20:.0f} MiB"
+                num_bytes += len(piece)
+                if num_bytes > allowed:
+                    reason = f"'{entry.filename}' unpacks to more than {allowed / 2**20:.0f} MiB"
                     needed = f"{limit / 2**20:.0f} MiB at most, and at most {MAX_RATIO} times its packed size"
                     raise ConfigError(reason, where=self._where, needed=needed)
-        self.num_bytes += len(content)
-        return bytes(content)
+                yield piece
+        self.num_bytes += num_bytes
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """Return a file.
+
+        Raises:
+            ConfigError: As `pieces`.
+        """
+        return b"".join(self.pieces(name, limit=limit))
 
 
 def _checked(archive: zipfile.ZipFile, *, where: str) -> dict[str, zipfile.ZipInfo]:

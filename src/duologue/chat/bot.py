@@ -4,11 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from weakref import WeakSet
 
 from duologue.characters import Character
-from duologue.chat.buffer import Buffer
-from duologue.chat.care import answer_to, is_answered_with_care
+from duologue.chat.answers import Answering, Answers
+from duologue.chat.care import is_answered_with_care
 from duologue.chat.cast import Cast, Member, slug
 from duologue.chat.chain import Chain
 from duologue.chat.completions import Completions, Making
@@ -17,16 +16,14 @@ from duologue.chat.contexts import Contexts
 from duologue.chat.counting import TokenCounter
 from duologue.chat.drawing import Drawing
 from duologue.chat.editor import Editor
-from duologue.chat.jobs import Passing, StoredReply, gone
 from duologue.chat.own import Own
 from duologue.chat.people import People
 from duologue.chat.recollection import Recollection
 from duologue.chat.sessions import Sessions, last_reply
-from duologue.chat.stage import Ready, Stage
-from duologue.chat.stream import Job, ReplyStream, Voice
+from duologue.chat.stage import Stage
+from duologue.chat.stream import ReplyStream, Voice
 from duologue.chat.summaries import Summaries
 from duologue.chat.tree import StoredMessage
-from duologue.chat.turn import Turn
 from duologue.chat.turns import Turns, nothing_said
 from duologue.chat.turnstile import Turnstile
 from duologue.config import Config
@@ -34,7 +31,7 @@ from duologue.engine import Generator, Sampling, Tokenizer
 from duologue.errors import GuardError
 from duologue.guard import ContentPolicy, InputValidator, Judge, find_crisis
 from duologue.memory import HostedMemory, MemoryStore, Receipt, Scope, StoredLine
-from duologue.messages import Message, Reply
+from duologue.messages import Message
 
 LOCAL_USER = "local"  # one person at this machine
 
@@ -66,6 +63,7 @@ class Bot:
         told: Sequence[str] = (),
         people: People | None = None,
         judge: Judge | None = None,
+        num_replies: int = 1,
     ) -> None:
         """Put the parts together; `open_bot` opens them."""
         self.cast = character if isinstance(character, Cast) else Cast((Member.of(character),))
@@ -76,7 +74,6 @@ class Bot:
         self._told = tuple(told)
         self._config = config
         self._generator = generator
-        self._clock = clock
         self._validator = InputValidator(config.guard.max_input_chars)
         self._policy = ContentPolicy(config.guard.rating)
         self._recollection = Recollection(
@@ -84,7 +81,7 @@ class Bot:
         )
         self._recollection.catch_up(LOCAL_USER)
         self._counter = TokenCounter(generator.tokenizer)
-        self._stage = Stage(
+        stage = Stage(
             self.cast,
             config,
             sessions=sessions,
@@ -93,13 +90,10 @@ class Bot:
             policy=self._policy,
             is_trained=is_trained,
         )
-        self._is_trained = is_trained
         self._drawing = Drawing(config, generator, cast=self.cast)
         self._judge = judge
-        self._voice = Voice(generator, Turnstile(), self._policy, clock, config.guard.crisis_region, judge)
-        self._streams: WeakSet[ReplyStream] = WeakSet()
+        self._voice = Voice(generator, Turnstile(num_replies), self._policy, clock, config.guard.crisis_region, judge)
         self._contexts = Contexts(self._counter)
-        self._asked_for: dict[str, str] = {}
         self._summaries = Summaries(replace(self._voice, judge=None), self._counter, sessions, config, cast=self.cast)
         self.editor = Editor(
             self.cast,
@@ -112,9 +106,19 @@ class Bot:
             model_id=self.model_id,
         )
         self._turns = Turns(self.cast, sessions, self.editor, model_id=self.model_id)
-        self.completions = Completions(
-            Making(self._own, self._counter, self._validator, self._policy, config.guard), self.cast, self._stream
+        parts = Answering(
+            own=Own(stage, self._drawing),
+            people=self.people,
+            voice=self._voice,
+            sessions=sessions,
+            recollection=self._recollection,
+            summaries=self._summaries,
+            contexts=self._contexts,
+            clock=clock,
         )
+        self._answers = Answers(parts, model_id=self.model_id)
+        making = Making(self._answers.own, self._counter, self._validator, self._policy, config.guard)
+        self.completions = Completions(making, self.cast, self._answers.stream)
 
     @property
     def name(self) -> str:
@@ -147,7 +151,7 @@ class Bot:
 
     def config_of(self, user: str) -> Config:
         """Return the configuration with what a user has set; the very same one for a user who has set nothing."""
-        return self.people.get(user).config(self.config, character=self.model_id)
+        return self._answers.config_of(user)
 
     def user_name(self, user: str) -> str:
         """Return what `{{user}}` stands for in a user's chats."""
@@ -211,7 +215,7 @@ class Bot:
         """
         wanted = self._turns.member(speaker)
         message_id = self.say(session_id, text, user=user)
-        return self._answer(self._turns.reply_to(session_id, user, message_id, wanted=wanted), cancel)
+        return self._answers.to(self._turns.reply_to(session_id, user, message_id, wanted=wanted), cancel)
 
     def replies(
         self, session_id: str, text: str, *, cancel: threading.Event, user: str = "local"
@@ -240,7 +244,7 @@ class Bot:
         earlier = self.sessions.path(session_id) or self.editor.greeting_as_said(user)
         path = (*earlier, StoredMessage(-1, message, "", (), ""))
         if not is_crisis:
-            own = self._own(user)
+            own = self._answers.own(user)
             own.stage.check(self._turns.of(session_id, user), path, room=own.drawing.room)
             self._check_tokens(message.content)
         if earlier and not earlier[0].id:
@@ -270,7 +274,7 @@ class Bot:
         if not speaker and is_answered_with_care(self.sessions.path(session_id)):
             return None
         turn = self._turns.next(session_id, user, speaker=speaker)
-        return self._answer(turn, cancel) if turn else None
+        return self._answers.to(turn, cancel) if turn else None
 
     def go_on(self, session_id: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
         """Let a character speak although the user says nothing.
@@ -279,7 +283,7 @@ class Bot:
             GuardError: Nothing was said yet.
             DataError: There is no such session.
         """
-        return self._answer(self._turns.unasked(session_id, user), cancel)
+        return self._answers.to(self._turns.unasked(session_id, user), cancel)
 
     def regenerate(
         self, session_id: str, *, cancel: threading.Event, user: str = "local", message_id: int | None = None
@@ -296,7 +300,7 @@ class Bot:
             GuardError: There is no user message yet, or the message is no reply.
             DataError: There is no such session.
         """
-        return self._answer(self._turns.again(session_id, user, message_id), cancel)
+        return self._answers.to(self._turns.again(session_id, user, message_id), cancel)
 
     def continue_reply(self, session_id: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
         """Go on with the last reply where it ended.
@@ -310,7 +314,7 @@ class Bot:
             raise nothing_said("this answer is whole")
         if "continues" in self.unsupported():
             raise GuardError("this engine cannot go on with a reply", reason="unsupported", where="session")
-        return self._answer(turn, cancel)
+        return self._answers.to(turn, cancel)
 
     def impersonate(self, session_id: str, *, cancel: threading.Event, user: str = "local") -> ReplyStream:
         """Write what the user might say next; nothing is stored.
@@ -319,15 +323,7 @@ class Bot:
             GuardError: Nothing was said yet.
             DataError: There is no such session.
         """
-        turn = self._turns.users_own(session_id, user)
-
-        own = self._own(user)
-
-        def make() -> Buffer:
-            ready = own.stage.ready(turn, self.sessions.path(session_id), room=own.drawing.room)
-            return ready.prepared.buffer
-
-        return self._stream(Passing(make), own.drawing.for_reply, cancel, speaker=self.user_name(user))
+        return self._answers.for_user(self._turns.users_own(session_id, user), cancel)
 
     def edit_and_reply(
         self, session_id: str, message_id: int, text: str, *, cancel: threading.Event, user: str = "local"
@@ -345,7 +341,7 @@ class Bot:
         if not find_crisis(text):
             self._check_tokens(text)
         new_id = self.editor.edit_beside(session_id, message_id, text, user=user)
-        return self._answer(self._turns.reply_to(session_id, user, new_id), cancel)
+        return self._answers.to(self._turns.reply_to(session_id, user, new_id), cancel)
 
     # ------------------------------------------------------------------------------------------------- around replies
 
@@ -364,10 +360,7 @@ class Bot:
             path = path[:-1]
         is_asked = bool(path) and path[-1].message.role == "user"
         turn = self._turns.of(session_id, user)
-        turn = turn if is_asked else replace(turn, trigger="view")
-        own = self._own(user)
-        ready = own.stage.ready(turn, path, room=own.drawing.room)
-        return self._contexts.view(ready.prepared, session_id=session_id, context_tokens=self.context_tokens)
+        return self._answers.view(turn if is_asked else replace(turn, trigger="view"), path)
 
     def sent_context(self, session_id: str) -> Context | None:
         """Return the last prompt of a session if it was sent since the bot was opened; needs no model."""
@@ -375,7 +368,7 @@ class Bot:
 
     def remind(self, session_id: str, words: str) -> None:
         """Recall for the next reply what bears on these words as well, whatever was recalled a short while ago."""
-        self._asked_for[session_id] = words
+        self._answers.remind(session_id, words)
 
     def forget(self, memory_ids: Sequence[int], *, user: str = LOCAL_USER) -> Receipt:
         """Forget memories of the folder's own character, also where replies quote them; return the receipt."""
@@ -422,9 +415,8 @@ class Bot:
     def close(self) -> None:
         """End the replies that run, keeping what was said, then free the model and close sessions and memory."""
         self._summaries.close()
-        for stream in list(self._streams):
-            stream.close()
-        self._voice.turnstile.enter(threading.Event())
+        self._answers.close()
+        self._voice.turnstile.enter(threading.Event(), is_alone=True)
         try:
             self._recollection.end_work()
             self._generator.close()
@@ -437,28 +429,6 @@ class Bot:
 
     # --------------------------------------------------------------------------------------------------------- parts
 
-    def _own(self, user: str) -> Own:
-        """Return what makes and draws a user's prompts."""
-        config = self.config_of(user)
-        if config is self.config:
-            return Own(self._stage, self._drawing)
-        return Own(self._stage.for_config(config), self._drawing.for_config(config))
-
-    def _answer(self, turn: Turn, cancel: threading.Event) -> ReplyStream:
-        self._summaries.make_way()
-        self._recollection.catch_up(turn.user, but=turn.session_id)
-        said = [] if turn.trigger == "continue" else [e.message for e in self.sessions.path_to(turn.after_id)[-1:]]
-        job = StoredReply(
-            turn,
-            self.sessions,
-            prepare=self._prepare,
-            after=self._after,
-            clock=self._clock,
-            answer=answer_to(said, self._config.guard.crisis_region),
-        )
-        sampling = Sampling() if job.answer else self._own(turn.user).drawing.for_reply
-        return self._stream(job, sampling, cancel, speaker=turn.member.name)
-
     def _check_tokens(self, text: str) -> None:
         self._counter.check(text, guard=self._config.guard, context_tokens=self.context_tokens)
 
@@ -468,39 +438,6 @@ class Bot:
         except GuardError:
             return False
         return True
-
-    def _stream(self, job: Job, sampling: Sampling, cancel: threading.Event, *, speaker: str = "") -> ReplyStream:
-        stream = ReplyStream(job, self._voice, sampling=sampling, cancel=cancel, speaker=speaker)
-        self._streams.add(stream)
-        return stream
-
-    def _prepare(self, turn: Turn) -> Ready:
-        """Make the prompt from the session as it is now: replies that were ahead in line are part of it."""
-        path = self.sessions.path(turn.session_id)
-        at = next((at for at, entry in enumerate(path) if entry.id == turn.after_id), None)
-        later = [entry.id for entry in path[at + 1 :]] if at is not None else []
-        path = self.sessions.path_to(turn.after_id) if at is None else path[: at + 1]
-        if not path:
-            raise gone(turn.session_id)
-        asked_for = self._asked_for.pop(turn.session_id, "")
-        own = self._own(turn.user)
-        ready = own.stage.ready(turn, path, room=own.drawing.room, later=later, asked_for=asked_for)
-        own.stage.keep(turn, path, ready)
-        return ready
-
-    def _after(self, turn: Turn, ready: Ready | None, reply: Reply) -> None:
-        if ready is not None:
-            self._contexts.sent(
-                ready.prepared,
-                reply.num_cached_tokens,
-                session_id=turn.session_id,
-                context_tokens=self.context_tokens,
-            )
-        self._recollection.follow(turn.session_id, user=turn.user)
-        if ready is not None and self.config.generation.summarise:
-            num_left = ready.prepared.buffer.num_forgotten_messages
-            name = self.user_name(turn.user)
-            self._summaries.update(turn.session_id, num_left, context_tokens=self.context_tokens, user_name=name)
 
     def _changed(self, session_id: str, user: str) -> None:
         self._contexts.drop(session_id)

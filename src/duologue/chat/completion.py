@@ -81,12 +81,16 @@ class Conversation:
         return Scene(head, lines, continues=bool(self.opening))
 
 
-def checked(messages: Sequence[Message], validator: InputValidator, *, goes_on: bool) -> Conversation:
+def checked(
+    messages: Sequence[Message], validator: InputValidator, *, context_tokens: int, goes_on: bool
+) -> Conversation:
     """Return the messages as they are used: without empty ones before the last.
 
     Args:
         messages: Oldest first; one system message at most, at the front.
-        validator: Checks each.
+        validator: Checks what the user says. What an application sends beside it, a whole card or a long reply, may be
+            as long as the context.
+        context_tokens: Of the model.
         goes_on: A reply at the end is not answered but gone on with.
 
     Raises:
@@ -101,11 +105,13 @@ def checked(messages: Sequence[Message], validator: InputValidator, *, goes_on: 
             where="messages",
             needed="something to reply to",
         )
+    longer = InputValidator(max(validator.max_chars, context_tokens * MAX_CHARS_PER_TOKEN))
+    of_role = {"user": validator, "assistant": longer, "system": longer}
     *earlier, newest = spoken
-    kept = [Message(m.role, validator.validate(m.content)) for m in earlier if m.content.strip()]
-    kept.append(Message(newest.role, validator.validate(newest.content)))
+    kept = [Message(m.role, of_role[m.role].validate(m.content)) for m in earlier if m.content.strip()]
+    kept.append(Message(newest.role, of_role[newest.role].validate(newest.content)))
     system = kept.pop(0).content if kept[0].role == "system" else ""
-    opening = validator.validate(messages[-1].content).rstrip() if is_opened else ""
+    opening = longer.validate(messages[-1].content).rstrip() if is_opened else ""
     return Conversation(tuple(kept), system, opening)
 
 

@@ -141,7 +141,8 @@ class Completions:
         return self._making.own("").drawing
 
     def _checked(self, messages: Sequence[Message], sampling: Sampling, *, goes_on: bool) -> Conversation:
-        asked = checked(messages, self._making.validator, goes_on=goes_on)
+        context_tokens = self._drawing.context_tokens
+        asked = checked(messages, self._making.validator, context_tokens=context_tokens, goes_on=goes_on)
         if asked.opening and "continues" in self._drawing.unsupported(sampling):
             raise GuardError("this engine cannot go on with a reply", reason="unsupported", where="messages")
         return asked

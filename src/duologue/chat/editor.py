@@ -127,6 +127,7 @@ class Editor:
         if not 0 <= at < len(versions):
             return None
         self.choose(session_id, versions[at].id, user=user)
+        self._sessions.marks.pick(versions[at].id)
         return self.find(session_id, versions[at].id)
 
     def choose(self, session_id: str, message_id: int, *, user: str = "local") -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from duologue.chat.cast import Cast, Member
-from duologue.prompt import Block, raw_system_text
+from duologue.prompt import Block, persona_text, raw_system_text
 
 _START = re.compile(r"<START>", re.IGNORECASE)
 
@@ -31,8 +31,8 @@ def front_blocks(
         with_examples: Whether the card's example dialogue is part of it.
     """
     blocks = [Block("system", expand(raw_system_text(member.character)).strip(), why="the card")]
-    if text := expand(persona).strip():
-        blocks.append(Block("persona", f"About {user_name}: {text}", why="character.persona"))
+    if text := persona_text(expand(persona), user_name=user_name):
+        blocks.append(Block("persona", text, why="character.persona"))
     if cast.is_group:
         others = ", ".join(other.name for other in cast.members if other is not member)
         text = f"Also here: {others}. Write only what {member.name} says and does."

@@ -22,12 +22,14 @@ class Passing:
         prefix: What the reply goes on from; empty for one that begins.
         recalled: The memory lines in the prompt.
         answer: The whole reply, where no model is asked; empty asks the model.
+        chat: None.
     """
 
     make: Callable[[], Buffer]
     prefix: str = ""
     recalled: tuple[RecalledLine, ...] = ()
     answer: str = ""
+    chat: str = ""
 
     def prepare(self) -> Buffer:
         """Return the prompt."""
@@ -75,6 +77,11 @@ class StoredReply:
         self._saved_at = 0.0
 
     @property
+    def chat(self) -> str:
+        """The session."""
+        return self._turn.session_id
+
+    @property
     def prefix(self) -> str:
         """The reply that is gone on with; empty for another one."""
         return self._turn.replaced.message.content if self._goes_on and self._turn.replaced else ""
@@ -113,6 +120,7 @@ class StoredReply:
                 finish_reason=finish_reason,
                 speaker=self._turn.speaker,
                 parent_id=self._parent_id(),
+                is_generated=not self.answer,
             )
         else:
             self._sessions.update(self._message_id, text, finish_reason)

@@ -30,6 +30,9 @@ def open_bot(
     shelf: Shelf | None = None,
     people: People | None = None,
     judge_key: str = "",
+    merged: BaseModel | None = None,
+    base: BaseModel | None = None,
+    num_replies: int = 1,
 ) -> Bot:
     """Open cards, lorebooks, sessions, memory and model of a character's folder.
 
@@ -44,6 +47,9 @@ def open_bot(
         shelf: Where the model is shared with other bots and loaded once it is needed; None loads one of its own now.
         people: What users have set for themselves, shared by the bots of a server.
         judge_key: API key of the judge's server (`guard.judge`).
+        merged: An exported model that has the trained adapter in it; with it `adapter` is None.
+        base: How the base is held in memory where no adapter says it; as the configuration says when None.
+        num_replies: Replies that the model makes at the same time.
 
     Raises:
         DuologueError: One of the parts cannot be opened; what was opened before is closed again.
@@ -70,10 +76,10 @@ def open_bot(
                 hosted = open_hosted(memory, url=config.memory.supermemory_url, key=supermemory_key)
                 hosted.start()
                 opened.callback(hosted.close)
-        base = adapter.base if adapter is not None else _base(config)
-        base = replace(base, trusted_code=config.model.trusted_code)
+        model = adapter.base if adapter is not None else merged or base or _base(config)
+        model = replace(model, trusted_code=config.model.trusted_code)
         lend = open_generator if shelf is None else shelf.lend
-        generator = lend(engine, base, adapter=adapter, api_key=api_key)
+        generator = lend(engine, model, adapter=adapter, api_key=api_key)
         opened.callback(generator.close)
         bot = Bot(
             generator,
@@ -81,11 +87,12 @@ def open_bot(
             config=config,
             sessions=sessions,
             memory=memory,
-            is_trained=adapter is not None,
+            is_trained=adapter is not None or merged is not None,
             hosted=hosted,
             told=told,
             people=people,
             judge=_judge(config, lend, api_key=judge_key),
+            num_replies=num_replies,
         )
         opened.pop_all()
     return bot

@@ -15,6 +15,7 @@ from typing import Any
 from duologue.chat.drawing import changed_config, config_with_preset
 from duologue.config import Config, preset_names
 from duologue.errors import ConfigError, DataError
+from duologue.store import written_alone
 
 # What a user may choose. A file as preset, texts that end a reply and biases are the operator's.
 DRAWN_KEYS = (
@@ -113,11 +114,18 @@ class People:
         """
         self._path = path
         self._lock = threading.Lock()
-        self._people = _read(path) if path is not None and path.is_file() else {}
+        self._people: dict[str, Person] = {}
+        self._stamp: tuple[int, ...] = ()
+        self._read_again()
 
     def get(self, user: str) -> Person:
-        """Return what a user has set."""
+        """Return what a user has set, also what another process of this server was told.
+
+        Raises:
+            DataError: The file is not what `put` writes.
+        """
         with self._lock:
+            self._read_again()
             return self._people.get(_key(user), Person())
 
     def put(self, user: str, person: Person) -> None:
@@ -126,26 +134,49 @@ class People:
         Raises:
             DataError: The file cannot be written; nothing is changed.
         """
-        with self._lock:
-            people = {**self._people, _key(user): person}
-            if person == Person():
-                del people[_key(user)]
-            self._write(people)
-            self._people = people
-
-    def _write(self, people: Mapping[str, Person]) -> None:
         if self._path is None:
+            with self._lock:
+                self._people = self._people_with(user, person)
             return
-        partial = self._path.with_name(f".{self._path.name}.partial")
         try:
-            with partial.open("w", encoding="utf-8") as file:
-                json.dump({key: asdict(person) for key, person in people.items()}, file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.chmod(0o600)  # who people say they are is nobody else's business
-            os.replace(partial, self._path)
+            with self._lock, written_alone(self._path):
+                self._read_again()
+                people = self._people_with(user, person)
+                _write(people, self._path)
+                self._people, self._stamp = people, _stamp(self._path)
         except OSError as error:
             raise DataError(f"the file cannot be written ({error.strerror})", where=str(self._path)) from error
+
+    def _people_with(self, user: str, person: Person) -> dict[str, Person]:
+        others = {key: each for key, each in self._people.items() if key != _key(user)}
+        return others if person == Person() else {**others, _key(user): person}
+
+    def _read_again(self) -> None:
+        """Read the file if it has changed."""
+        stamp = _stamp(self._path)
+        if stamp != self._stamp:
+            assert self._path is not None, "nothing changes without a file"
+            self._people = _read(self._path) if stamp else {}
+            self._stamp = stamp
+
+
+def _stamp(path: Path | None) -> tuple[int, ...]:
+    """Return what changes with every write of a file; nothing where there is none."""
+    try:
+        status = path.stat() if path is not None else None
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size) if status is not None else ()
+
+
+def _write(people: Mapping[str, Person], path: Path) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump({key: asdict(person) for key, person in people.items()}, file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.chmod(0o600)  # who people say they are is nobody else's business
+    os.replace(partial, path)
 
 
 def _key(user: str) -> str:

@@ -108,7 +108,38 @@ _WORDS = Script(
     CREATE INDEX message_lexemes_found ON message_lexemes USING gin (lexemes);
     """,
 )
-MIGRATIONS = (_LINEAR, _TREE, _WORDS)
+# What people think of replies. `text_by` says whose words a reply is made of: 'model' made it here, a 'person' rewrote
+# it, or both did ('mixed'); empty where that is not known, such as in imported chats. `seen_id` is the newest version
+# that was there when a version was picked; an opinion is of one revision of a text and of no other.
+_FEEDBACK = """
+    ALTER TABLE messages ADD COLUMN text_by TEXT NOT NULL DEFAULT '';
+    CREATE TABLE consents (
+        session_id TEXT PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+        state TEXT NOT NULL CHECK (state IN ('asked', 'given', 'refused')),
+        changed_at TEXT NOT NULL
+    );
+    CREATE TABLE opinions (
+        message_id {integer} PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
+        revision {integer} NOT NULL,
+        is_liked {integer} NOT NULL,
+        said_at TEXT NOT NULL
+    );
+    CREATE TABLE picks (
+        message_id {integer} PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
+        seen_id {integer} NOT NULL,
+        picked_at TEXT NOT NULL
+    );
+    CREATE TABLE originals (
+        message_id {integer} PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
+        content TEXT NOT NULL
+    );
+    CREATE TABLE feedback_left_out (
+        session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+        source TEXT NOT NULL,
+        PRIMARY KEY (session_id, source)
+    );
+    """
+MIGRATIONS = (_LINEAR, _TREE, _WORDS, _FEEDBACK)
 
 BEGIN, END = "\x02", "\x03"  # around a word that was found; no message of ours holds them
 _FOUND = {

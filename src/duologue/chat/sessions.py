@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from duologue.chat import tree_edits, tree_rows, undo
+from duologue.chat.marks import Marks
 from duologue.chat.mend import mend
 from duologue.chat.session_rows import (
     hit_of,
@@ -138,6 +139,11 @@ class Sessions:
         titles = {session_id: self.info(session_id).title for session_id in {row["session_id"] for row in rows}}
         return tuple(hit_of(row, titles[row["session_id"]], begin=BEGIN, end=END) for row in rows)
 
+    @property
+    def marks(self) -> Marks:
+        """What people think of replies, and whether it may be used."""
+        return Marks(self._database)
+
     # ---------------------------------------------------------------------------------------------- reading messages
 
     def path(self, session_id: str) -> tuple[StoredMessage, ...]:
@@ -179,6 +185,7 @@ class Sessions:
         speaker: str = "",
         parent_id: int | None = None,
         is_hidden: bool = False,
+        is_generated: bool = False,
     ) -> int:
         """Store a message, show it, and return its id. When this returns, the message is on disk.
 
@@ -191,6 +198,7 @@ class Sessions:
             parent_id: The message it follows; None for the last one of the chat, `NO_MESSAGE` for the beginning. Where
                 another message follows that one already, the new one is a version beside it (a swipe).
             is_hidden: Keep it out of the prompt.
+            is_generated: The character's model makes it, here and now.
 
         Raises:
             DataError: The disk is full or failed, or there is no such session or message to follow.
@@ -202,6 +210,7 @@ class Sessions:
             "recalled": tree_rows.lines_as_json(recalled),
             "finish_reason": finish_reason,
             "is_hidden": int(is_hidden),
+            "text_by": "model" if is_generated else "",
         }
         with self._database.write() as cursor:
             session = self._require(cursor, session_id)
@@ -353,6 +362,17 @@ class Sessions:
             cursor.execute("UPDATE sessions SET branched_from = '' WHERE branched_from = ?", (session_id,))
             cursor.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
         self._purge()
+
+    def delete_user(self, user: str) -> int:
+        """Delete every session of a user, with every character, as `delete` does; return how many there were."""
+        with self._database.write() as cursor:
+            ids = {row["id"] for row in cursor.execute("SELECT id FROM sessions WHERE user = ?", (user,)).fetchall()}
+            strip_recalled(cursor, lambda line: line.session_id in ids)
+            for session_id in ids:
+                cursor.execute("UPDATE sessions SET branched_from = '' WHERE branched_from = ?", (session_id,))
+            cursor.execute("DELETE FROM sessions WHERE user = ?", (user,))
+        self._purge()
+        return len(ids)
 
     def forget_recalled(self, memory_ids: Collection[int]) -> None:
         """Remove forgotten memory lines from the replies they were recalled for, to the last byte, as `delete` does."""

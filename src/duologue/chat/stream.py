@@ -29,7 +29,7 @@ class Voice:
 
     Attributes:
         generator: The model.
-        turnstile: Lets one reply at a time to it.
+        turnstile: Lets one reply at a time to it, or as many as it can make.
         policy: What every reply is checked against.
         clock: Seconds that only go forward.
         region: Whose helplines are named.
@@ -50,6 +50,11 @@ class Job(Protocol):
     @property
     def prefix(self) -> str:
         """What the reply goes on from; empty for one that begins."""
+        ...
+
+    @property
+    def chat(self) -> str:
+        """The chat it belongs to, in which one reply is made after the other; empty when it belongs to none."""
         ...
 
     @property
@@ -143,7 +148,7 @@ class ReplyStream:
             yield from self._give_answer()
             return
         last = Piece("", 0, "cancelled")
-        is_inside = self._voice.turnstile.enter(self._cancel)
+        is_inside = self._voice.turnstile.enter(self._cancel, chat=self._job.chat)
         try:
             if is_inside:
                 with closing(self._generate()) as pieces:
@@ -157,7 +162,7 @@ class ReplyStream:
                 self._finish()
             finally:
                 if is_inside:
-                    self._voice.turnstile.leave()
+                    self._voice.turnstile.leave(chat=self._job.chat)
         yield last
 
     def _give_answer(self) -> PieceGenerator[Piece, None, None]:

@@ -59,7 +59,8 @@ class Summaries:
         covered = -1
         while True:  # what is too long for one prompt is summed up part by part
             path = self._sessions.path(session_id)
-            before = valid_summary(self._sessions.state(session_id, chat_state.SUMMARY), path)
+            kept = self._sessions.state(session_id, chat_state.SUMMARY)
+            before = valid_summary(kept, path)
             done = before.num_messages if before else 0
             if done <= covered or done >= num_messages or num_messages > len(path):
                 return
@@ -74,6 +75,7 @@ class Summaries:
                 sessions=self._sessions,
                 counter=self._counter,
                 context_tokens=context_tokens,
+                kept=kept,
             ).shortened()
             sampling = Sampling(max_new_tokens=job.reply_tokens, temperature=0.3)
             ReplyStream(job, self._voice, sampling=sampling, cancel=cancel).read()

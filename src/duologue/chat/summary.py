@@ -66,6 +66,7 @@ class Summing:
         sessions: Where the summary is kept.
         counter: Of the model.
         context_tokens: Prompt and reply together.
+        kept: What was kept when it began, as `Sessions.state` has it.
     """
 
     session_id: str
@@ -75,6 +76,12 @@ class Summing:
     sessions: Sessions
     counter: TokenCounter
     context_tokens: int
+    kept: dict[str, Any] | None
+
+    @property
+    def chat(self) -> str:
+        """It waits for no reply of its session."""
+        return ""
 
     @property
     def prefix(self) -> str:
@@ -121,7 +128,7 @@ class Summing:
 
     @property
     def _before(self) -> Summary | None:
-        return valid_summary(self.sessions.state(self.session_id, chat_state.SUMMARY), self.path)
+        return valid_summary(self.kept, self.path)
 
     @property
     def _start(self) -> int:
@@ -143,11 +150,13 @@ class Summing:
         """Keep nothing that is not finished."""
 
     def finished(self, reply: Reply) -> None:
-        """Keep the summary, unless it was stopped or withheld, or the chat has changed meanwhile."""
+        """Keep the summary, unless it was stopped or withheld, or the chat or what the person wrote has changed."""
         covered = self.path[: self.num_messages]
         is_whole = reply.finish_reason in ("stop", "length") and reply.text.strip()
         if not is_whole or self.sessions.path(self.session_id)[: self.num_messages] != tuple(covered):
             return
+        if self.sessions.state(self.session_id, chat_state.SUMMARY) != self.kept:
+            return  # the person has written or removed it meanwhile
         keep_summary(self.sessions, self.session_id, covered, reply.text)
 
 

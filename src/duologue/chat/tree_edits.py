@@ -1,6 +1,6 @@
 """Changes of a tree, each with the step that undoes it."""
 
-from duologue.chat import undo
+from duologue.chat import marks, undo
 from duologue.chat.session_rows import utc_now
 from duologue.chat.tree import NO_MESSAGE
 from duologue.chat.tree_rows import (
@@ -65,6 +65,7 @@ def edit_row(cursor: Cursor, message_id: int, text: str, *, where: str) -> None:
     before = undo.Step("edit", texts=[(message_id, row["content"], row["finish_reason"])])
     undo.record(cursor, row["session_id"], before, now=utc_now())
     cursor.execute("UPDATE messages SET content = ?, revision = revision + 1 WHERE id = ?", (text, message_id))
+    marks.note_edit(cursor, row)
 
 
 def grow_row(cursor: Cursor, message_id: int, content: str, finish_reason: str) -> None:
@@ -76,6 +77,8 @@ def grow_row(cursor: Cursor, message_id: int, content: str, finish_reason: str) 
     if is_changed and row["finish_reason"]:
         before = undo.Step("edit", texts=[(message_id, row["content"], row["finish_reason"])])
         undo.record(cursor, row["session_id"], before, now=utc_now())
+    if is_changed:
+        marks.note_growth(cursor, row)
     cursor.execute(
         "UPDATE messages SET revision = ?, content = ?, finish_reason = ? WHERE id = ?",
         (row["revision"] + is_changed, content, finish_reason, message_id),

@@ -25,8 +25,9 @@ COLUMNS = (
     "is_hidden",
     "extra",
     "created_at",
+    "text_by",
 )
-_SHOWN_NAMES = tuple(name for name in COLUMNS if name not in ("extra", "depth", "chosen_child_id"))
+_SHOWN_NAMES = tuple(name for name in COLUMNS if name not in ("extra", "depth", "chosen_child_id", "text_by"))
 _SHOWN = ", ".join(f"messages.{name}" for name in _SHOWN_NAMES)
 _VALUES = itemgetter(*_SHOWN_NAMES)  # of a row, all at once: a name looked up by itself costs twice as much
 # Sorted by whoever reads it: the rows come in order, and SQLite would copy all texts to sort them.

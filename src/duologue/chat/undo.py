@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from duologue.chat import marks
 from duologue.chat.tree_rows import (
     find_head,
     insert_row,
@@ -72,6 +73,7 @@ def take_back(cursor: Cursor, session_id: str) -> Kind | None:
             "UPDATE messages SET content = ?, finish_reason = ?, revision = revision + 1 WHERE id = ?",
             (content, finish_reason, message_id),
         )
+        marks.note_restored(cursor, message_id, content)
     for parent_id, child_id in step.shown:
         if child_id:
             show_below(cursor, session_id, parent_id, child_id)

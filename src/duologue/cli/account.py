@@ -15,6 +15,7 @@ from duologue.cli.places import database_url
 from duologue.errors import ConfigError
 
 if TYPE_CHECKING:
+    from duologue.cli.erasing import Erased
     from duologue.serve import Accounts
 
 app = typer.Typer(help="Make and remove accounts of a server, and the API keys of programs.", no_args_is_help=True)
@@ -74,6 +75,9 @@ def list_command(folder: Folder, is_json: JsonFlag = False) -> None:
 def remove(
     folder: Folder,
     name: Name,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Erase its chats, memories and settings too, to the last byte.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     is_json: JsonFlag = False,
 ) -> None:
@@ -81,15 +85,25 @@ def remove(
     out = Output(is_json=is_json)
     with _opened(folder) as accounts:
         account = accounts.named(name)
+        accounts.require_removable(account.id)  # before anything of it is erased
         if not yes:
             if is_json or not sys.stdin.isatty():
                 raise ConfigError(
                     f"this removes '{account.name}' for good", where="account remove", action="Say it with --yes."
                 )
-            typer.confirm(f"Remove the account '{account.name}' for good?", abort=True)
+            what = "with its chats and memories " if erase else ""
+            typer.confirm(f"Remove the account '{account.name}' {what}for good?", abort=True)
+        # Before, so that a failure leaves an account to repeat it with; and after, for what was said meanwhile.
+        erased = _erased(folder, account.id) if erase else []
         accounts.remove(account.id)
-    out.say(f"removed the account '{account.name}'; its chats and memories stay, and no other account can reach them")
-    out.result({"removed": account.id})
+        erased += _erased(folder, account.id) if erase else []
+    if erase:
+        _say_erased(account.name, erased, out)
+    else:
+        out.say(
+            f"removed the account '{account.name}'; its chats and memories stay, and no other account can reach them"
+        )
+    out.result({"removed": account.id, "erased": _as_json(erased) if erase else None})
 
 
 @app.command()
@@ -150,6 +164,32 @@ def remove_key(
         accounts.remove_key(accounts.named(name).id, key_id)
     out.say(f"removed the key {key_id}")
     out.result({"removed": key_id})
+
+
+def _erased(folder: Path, account_id: str) -> "list[Erased]":
+    from duologue.cli.erasing import erase_user
+
+    return [erase_user(folder, account_id)]
+
+
+def _as_json(erased: "list[Erased]") -> dict[str, Any]:
+    receipts = [receipt for each in erased for receipt in each.receipts]
+    return {
+        "num_chats": sum(each.num_chats for each in erased),
+        "num_duels": sum(each.num_duels for each in erased),
+        "num_memories": sum(receipt.num_lines + receipt.num_facts for receipt in receipts),
+        "is_proved": all(receipt.is_proved for receipt in receipts),
+    }
+
+
+def _say_erased(name: str, erased: "list[Erased]", out: Output) -> None:
+    figures = _as_json(erased)
+    out.say(
+        f"removed the account '{name}' and erased {figures['num_chats']} chats, {figures['num_memories']} memories and "
+        f"{figures['num_duels']} duels"
+    )
+    if not figures["is_proved"]:
+        out.say("not every byte is proved gone: duologue memory receipts FOLDER says of which files")
 
 
 @contextlib.contextmanager

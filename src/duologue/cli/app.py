@@ -6,9 +6,11 @@ import json
 import os
 import sys
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
+from duologue import __version__
 from duologue.errors import DuologueError, InterruptedRun
 
 # Where each command is. Only the one that was asked for is imported: `duologue plan` is there before a model library
@@ -20,14 +22,18 @@ _COMMANDS = {
     "plan": ("plan", "plan"),
     "data": ("data_look", ""),
     "train": ("train", "train"),
+    "tune": ("tune", "tune"),
     "eval": ("evaluate", "evaluate"),
     "chat": ("talk", "chat"),
+    "duel": ("duel", "duel"),
     "serve": ("serve", "serve"),
     "account": ("account", ""),
     "chats": ("chats", ""),
+    "feedback": ("feedback", ""),
     "memory": ("memory", ""),
     "card": ("card", ""),
     "export": ("export", ""),
+    "push": ("push", "push"),
 }
 
 
@@ -56,6 +62,9 @@ def make_app(command: str = "") -> typer.Typer:
     return app
 
 
+_TYPERS_INTERRUPT = 130  # what typer returns in place of a KeyboardInterrupt; no command of ours ends with it
+
+
 def main() -> None:
     """Run the command line and exit."""
     arguments = sys.argv[1:]
@@ -63,12 +72,7 @@ def main() -> None:
     if is_debug:
         arguments.remove("--debug")
     try:
-        # To look for plugins pydantic reads a file of every installed package, 0.05 s; nothing here is one.
-        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
-        gc.disable()  # looking for garbage while modules load finds none and takes a tenth of the start
-        app = make_app(arguments[0] if arguments else "")
-        gc.enable()
-        sys.exit(app(args=arguments, standalone_mode=False) or 0)
+        sys.exit(_run(arguments))
     except typer.exceptions.TyperException as error:
         if error.format_message().startswith("Usage:"):  # a group without its command: the list is the answer
             print(error.format_message(), file=sys.stderr)
@@ -92,8 +96,31 @@ def main() -> None:
         _end({"error": {"kind": "bug", "message": text, "exit_code": 1}}, 1, is_json=is_json)
 
 
-def _nothing() -> None:
-    """The whole program takes no options of its own."""
+def _run(arguments: list[str]) -> int:
+    # To look for plugins pydantic reads a file of every installed package, 0.05 s; nothing here is one.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    gc.disable()  # looking for garbage while modules load finds none and takes a tenth of the start
+    app = make_app(arguments[0] if arguments else "")
+    gc.enable()
+    exit_code: int = app(args=arguments, standalone_mode=False) or 0
+    if exit_code == _TYPERS_INTERRUPT:
+        raise KeyboardInterrupt
+    return exit_code
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"duologue {__version__}")
+        raise typer.Exit
+
+
+def _nothing(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The whole program takes no other option of its own."""
 
 
 def _end(document: dict[str, dict[str, object]], exit_code: int, *, is_json: bool) -> None:

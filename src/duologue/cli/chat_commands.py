@@ -221,6 +221,44 @@ def _hide(chat: "TerminalChat", argument: str) -> None:
     chat.out.say("in the prompt again" if entry.is_hidden else "no longer in the prompt")
 
 
+def _like(chat: "TerminalChat", argument: str) -> None:
+    _mark(chat, argument, is_liked=True)
+
+
+def _dislike(chat: "TerminalChat", argument: str) -> None:
+    _mark(chat, argument, is_liked=False)
+
+
+def _mark(chat: "TerminalChat", argument: str, *, is_liked: bool) -> None:
+    """Mark a reply, or take the same mark back; say what is used of it, and ask for nothing twice."""
+    path, marks = chat.path(), chat.bot.sessions.marks
+    entry = chat.message(argument) if argument else path[-1] if path else None
+    if entry is None or entry.message.role != "assistant":
+        raise ConfigError("that is no reply", needed="the number of a reply, as /history shows it")
+    was = marks.opinions(chat.session_id).get(entry.id)
+    marks.set_opinion(entry.id, None if was is is_liked else is_liked)
+    chat.out.say("taken back" if was is is_liked else "liked" if is_liked else "disliked")
+    consent = marks.consent(chat.session_id)
+    if not consent.state:
+        marks.set_consent(chat.session_id, "asked")
+        chat.out.say(
+            "No model learns from it: this chat has no consent. To let one learn from its likes, chosen versions and"
+            " edits: /consent give"
+        )
+
+
+def _consent(chat: "TerminalChat", argument: str) -> None:
+    marks, states = chat.bot.sessions.marks, {"give": "given", "refuse": "refused"}
+    if argument and argument not in states:
+        raise ConfigError(f"'{argument}' is no answer", needed="give or refuse")
+    if argument == "give":
+        marks.set_consent(chat.session_id, "given")
+    elif argument == "refuse":
+        marks.set_consent(chat.session_id, "refused")
+    is_given = marks.consent(chat.session_id).state == "given"
+    chat.out.say(f"training {'may' if is_given else 'may not'} use the likes, chosen versions and edits of this chat")
+
+
 def _number(text: str, default: int) -> int:
     if text and not text.isdecimal():
         raise ConfigError(f"'{text}' is no number")
@@ -243,6 +281,9 @@ COMMANDS: dict[str, Command] = {
     "/resay": Command(_resay, "N TEXT", "say your message N differently and get a new reply"),
     "/delete": Command(_delete, "N", "delete message N and what follows"),
     "/undo": Command(_undo, "", "take the last change back"),
+    "/like": Command(_like, "[N]", "like the last reply, or reply N; the same again takes it back"),
+    "/dislike": Command(_dislike, "[N]", "the opposite"),
+    "/consent": Command(_consent, "[give|refuse]", "whether training may use what you like, choose and edit here"),
     "/branch": Command(_branch, "[N]", "copy the chat up to message N into a new session"),
     "/hide": Command(_hide, "N", "keep message N out of the prompt, or let it in again"),
     "/continue": Command(_continue, "", "go on with the last reply"),

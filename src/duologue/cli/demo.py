@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from duologue.characters import LILA_FOLDER, lila_data_files
+from duologue.cli.measure_run import evaluate_run
 from duologue.cli.output import JsonFlag, Output, SetOption
 from duologue.cli.serve import serve_folder
 from duologue.cli.show import show_evaluation
-from duologue.cli.workflow import Prepared, evaluate_run, open_folder, prepare, train_run
+from duologue.cli.workflow import Prepared, open_folder, prepare, train_run
 from duologue.config import make_folder
 from duologue.errors import InterruptedRun
 from duologue.plan import plan_from_json

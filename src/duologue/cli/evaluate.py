@@ -1,33 +1,110 @@
-"""`duologue eval`: base and tuned model measured on the held-out conversations."""
+"""`duologue eval`: a run measured against its base or another run, one run or several side by side, with a gate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from duologue.cli.measure_run import evaluate_run
 from duologue.cli.output import JsonFlag, Output, SetOption
-from duologue.cli.show import show_evaluation
-from duologue.cli.workflow import evaluate_run, prepare
+from duologue.cli.show import show_evaluation, show_gate
+from duologue.cli.workflow import Prepared, prepare
+from duologue.engine import EngineName
 from duologue.errors import ConfigError
 from duologue.plan import plan_from_json
-from duologue.train import list_runs
+from duologue.train import Run, list_runs
+
+_BASE = "base"
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="A character's folder.")],
+    folder: Annotated[Path, typer.Argument(help="A character's folder, or the folder of one of its runs.")],
+    *,
     run: Annotated[str, typer.Option(help="Name of a run; the newest finished one by default.")] = "",
+    against: Annotated[str, typer.Option(help="What it is compared with: base, or a run (name or folder).")] = _BASE,
+    has_gate: Annotated[
+        bool, typer.Option("--gate", help="End with code 8 when a limit of [evaluation] is broken.")
+    ] = False,
+    compare: Annotated[
+        list[str] | None, typer.Option(help="A further run (name or folder) to put beside it; may be repeated.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="What is looked at: quick, standard or a file.")] = "",
+    engine: Annotated[EngineName, typer.Option(help="What the tuned model is opened with: hf or gguf.")] = "hf",
+    is_fresh: Annotated[bool, typer.Option("--fresh", help="Ask the models again, whatever was kept.")] = False,
     overrides: SetOption = None,
     is_json: JsonFlag = False,
 ) -> None:
     """Measure a trained run against its base model and write report.html."""
+    from duologue.evaluate import EXIT_CODE, load_suite, write_comparison
+
     out = Output(is_json=is_json)
+    if not run and (folder / "adapter").is_dir() and (folder / "plan.json").is_file():
+        folder, run = folder.resolve().parent.parent, folder.resolve().name
+    first = _find_run(folder, run)
+    others = [_find_run(folder, name) for name in compare or ()]
+    rival = None if against == _BASE else _find_run(folder, against)
     prepared = prepare(folder, overrides)
-    finished = [item for item in list_runs(folder) if item.is_finished and run in ("", item.name)]
-    if not finished:
-        name = f"finished run named '{run}'" if run else "finished run"
-        raise ConfigError(f"there is no {name}", where=str(folder), action=f"Run: duologue train {folder}")
-    into = finished[-1]
-    evaluation = evaluate_run(prepared, into, plan_from_json(into.read("plan.json")), out)
-    show_evaluation(out, evaluation)
-    out.say(f"report: {into.folder / 'report.html'}")
-    out.result({"run": str(into.folder), **evaluation})
+    wanted = suite or prepared.config.evaluation.suite
+    load_suite(wanted)  # its faults are told before a model is loaded
+    documents: list[tuple[str, dict[str, Any]]] = []
+    for one in (first, *others):
+        own = prepared if _home(one) == folder.resolve() else prepare(_home(one), overrides)
+        document = _measured(own, one, out, suite=wanted, against=rival, engine=engine, is_fresh=is_fresh)
+        documents.append((one.name if own is prepared else f"{_home(one).name}/{one.name}", document))
+    result = {"run": str(first.folder), **documents[0][1]}
+    if others:
+        page = first.folder / "compare.html"
+        write_comparison(page, documents)
+        out.say(f"side by side: {page}")
+        result["compared"] = [{"name": name, "evaluation": document} for name, document in documents]
+        result["comparison"] = str(page)
+    if has_gate:
+        show_gate(out, documents)
+    out.result(result)
+    if has_gate and not all(document["gate"]["is_open"] for _, document in documents):
+        raise typer.Exit(EXIT_CODE)
+
+
+def _measured(
+    prepared: Prepared,
+    run: Run,
+    out: Output,
+    *,
+    suite: str,
+    against: Run | None,
+    engine: EngineName,
+    is_fresh: bool,
+) -> dict[str, Any]:
+    out.title(f"{prepared.character.name}, run {run.name}")
+    plan = plan_from_json(run.read("plan.json"))
+    rival = None if against is None or against.folder == run.folder else against
+    document = evaluate_run(prepared, run, plan, out, suite=suite, against=rival, engine=engine, is_fresh=is_fresh)
+    show_evaluation(out, document)
+    out.say(f"report: {run.folder / (f'report-against-{rival.name}.html' if rival else 'report.html')}")
+    return document
+
+
+def _find_run(folder: Path, name: str) -> Run:
+    """Return a finished run by its name in the character's folder or by its own folder; the newest without a name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if not folder.is_dir():
+        raise ConfigError("there is no such folder", where=str(folder), action="Make one with: duologue new NAME")
+    finished = [item for item in list_runs(folder) if item.is_finished]
+    found = [item for item in finished if name in ("", item.name)]
+    if found:
+        return found[-1]
+    if name and (there := Run(Path(name).resolve())).is_finished:
+        return there
+    raise ConfigError(
+        f"there is no finished run{f' named {name!r}' if name else ''}",
+        where=str(folder),
+        needed=" or ".join(item.name for item in finished),
+        action="" if finished else f"Run: duologue train {folder}",
+    )
+
+
+def _home(run: Run) -> Path:
+    return run.folder.resolve().parent.parent

@@ -23,8 +23,12 @@ class Output:
         self.progress_console = Console(stderr=True, highlight=False)
 
     def say(self, text: RenderableType = "", *, style: str | None = None) -> None:
-        """Print for people. Square brackets in a text stay as they are: file names and replies have them too."""
-        self.console.print(text, markup=False, style=style)
+        """Print for people. Square brackets in a text stay as they are: file names and replies have them too.
+
+        Where no terminal is, a line stays whole however long it is: a path that was cut in two is found by no program.
+        """
+        is_line = isinstance(text, str) and not self.console.is_terminal
+        self.console.print(text, markup=False, style=style, soft_wrap=is_line)
 
     def say_to_paste(self, text: str, *, style: str | None = None) -> None:
         """Print a command for people to copy: one line, however long it is."""

@@ -6,6 +6,7 @@ from pathlib import Path
 DATABASE_VARIABLE = "DUOLOGUE_DATABASE_URL"  # chats and memories on PostgreSQL
 JUDGE_VARIABLE = "DUOLOGUE_JUDGE_KEY"
 REDIS_VARIABLE = "DUOLOGUE_REDIS_URL"  # limits that several replicas of the server share
+REMOTE_VARIABLE = "DUOLOGUE_REMOTE_KEY"  # API key of the server behind the engine `remote`
 SUPERMEMORY_VARIABLE = "SUPERMEMORY_API_KEY"
 
 
@@ -17,6 +18,11 @@ def database_url() -> str:
 def redis_url() -> str:
     """Return the address of the Redis server; empty for limits that each process counts by itself."""
     return os.environ.get(REDIS_VARIABLE, "")
+
+
+def remote_key() -> str:
+    """Return the key of the server that replies with the engine `remote`; empty when it needs none."""
+    return os.environ.get(REMOTE_VARIABLE, "")
 
 
 def judge_key() -> str:

@@ -50,8 +50,14 @@ def subject_of(targets: list[str] | None, recipe: str, overrides: list[str] | No
     """
     if len(targets or ()) > 1:
         raise ConfigError(f"there are {len(targets or ())} folders", needed="one folder, or --compare before recipes")
-    if bool(targets) == bool(recipe):
-        raise ConfigError("nothing to plan", needed="a folder or --recipe NAME, not both")
+    if targets and recipe:
+        raise ConfigError(
+            f"a folder ('{targets[0]}') and a recipe ('{recipe}') are given",
+            needed="one of them",
+            action=f"Both beside each other: duologue plan --compare {targets[0]} {recipe}",
+        )
+    if not targets and not recipe:
+        raise ConfigError("nothing to plan", needed="a folder or --recipe NAME")
     return load_subject(targets[0] if targets else recipe, overrides, is_recipe=not targets)
 
 

@@ -71,7 +71,9 @@ class _TerminalSink:
             self._draw("training", event.step, int(event.values["max_steps"]), _step_text(event, self._rate))
         elif event.name == "evaluating":
             which, done, total = event.values["which"], int(event.values["done"]), int(event.values["total"])
-            self._draw(f"measuring the {which} model", done, total, "")
+            left = event.values.get("seconds_to_go")
+            detail = "" if left is None or done == total else f"{_clock(float(left))} to go"
+            self._draw(f"measuring the {which} model", done, total, detail)
         elif event.name == "preparing":
             done, total = int(event.values["done"]), int(event.values["total"])
             self._draw(str(event.values["what"]), done, total, _time_to_go(event))

@@ -1,17 +1,19 @@
 """`duologue serve`: the web page and the API for one character or a home of several."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from duologue.chat import Bot, People, open_bot
+from duologue.chat import Bot, People
+from duologue.cli.engines import EngineChoice, EngineOption, open_chosen, replies_at_once
+from duologue.cli.notify import notify
 from duologue.cli.output import JsonFlag, Output, SetOption
-from duologue.cli.places import database_url, judge_key, redis_url, supermemory_key
-from duologue.cli.talk import EngineOption
+from duologue.cli.places import database_url, redis_url
 from duologue.config import Config, load_home
-from duologue.engine import Adapter, EngineName, Shelf
+from duologue.engine import Adapter, Shelf
 from duologue.errors import ConfigError
 
 API_KEY_VARIABLE = "DUOLOGUE_API_KEY"
@@ -22,7 +24,7 @@ def serve(
         Path, typer.Argument(help="A character's folder, or one that holds or will hold characters' folders.")
     ] = Path(),
     *,
-    engine: EngineOption = "hf",
+    engine: EngineOption = "auto",
     host: Annotated[str | None, typer.Option(help="Address; server.host by default.")] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port; server.port by default, 0 takes a free one.")
@@ -39,7 +41,7 @@ def serve_folder(
     overrides: list[str] | None,
     out: Output,
     *,
-    engine: EngineName,
+    engine: EngineChoice,
     host: str | None,
     port: int | None,
     document: dict[str, Any] | None = None,
@@ -67,23 +69,17 @@ def serve_folder(
     port = home.server.port if port is None else port
     check_address(host=host, port=port)  # before a model is loaded
     api_key = os.environ.get(API_KEY_VARIABLE, "")
-    shelf = Shelf(home.server.max_models)
-    people = People(folder / "people.json")
-
-    def open_one(folder: Path, config: Config, *, adapter: Adapter | None) -> Bot:
-        return open_bot(
-            folder,
-            config,
-            engine=engine,
-            adapter=adapter if engine in ("hf", "gguf") else None,
-            database_url=database_url(),
-            supermemory_key=supermemory_key(),
-            judge_key=judge_key(),
-            shelf=shelf,
-            people=people,
-        )
-
-    library = Library(folder, home, open_bot=open_one, overrides=tuple(overrides or ()), shelf=shelf, engine=engine)
+    num_replies = replies_at_once(home.server, engine)
+    shelf = Shelf(home.server.max_models, num_replies=num_replies)
+    library = Library(
+        folder,
+        home,
+        open_bot=_Opening(out, engine, shelf, People(folder / "people.json"), num_replies),
+        overrides=tuple(overrides or ()),
+        shelf=shelf,
+        num_replies=num_replies,
+        engine="hf" if engine == "auto" else engine,  # the one that takes more memory
+    )
 
     def ready(address: str) -> None:
         names = [entry.name for entry in library.entries()]
@@ -92,6 +88,7 @@ def serve_folder(
         models = [entry.id for entry in library.entries() if not entry.fault]
         served = {"address": address, "api": f"{address}/v1", "model": models[0] if models else "", "models": models}
         out.result({**(document or {}), **served})
+        notify("READY=1")
 
     try:
         if library.is_single:
@@ -104,13 +101,44 @@ def serve_folder(
         shelf.close()
 
 
-def _load_only_one(library: Any, out: Output, engine: EngineName) -> None:  # noqa: ANN401  (serve is imported late)
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """Opens the bots of a server, all with the same shelf, people and secrets.
+
+    Attributes:
+        out: Where it is said what is opened.
+        engine: What was asked for.
+        shelf: The models.
+        people: What visitors have set.
+        num_replies: Replies that one model makes at the same time.
+    """
+
+    out: Output
+    engine: EngineChoice
+    shelf: Shelf
+    people: People
+    num_replies: int
+
+    def __call__(self, folder: Path, config: Config, *, adapter: Adapter | None) -> Bot:
+        """Return the bot of a folder."""
+        return open_chosen(
+            folder,
+            config,
+            adapter,
+            self.out,
+            engine=self.engine,
+            shelf=self.shelf,
+            people=self.people,
+            num_replies=self.num_replies,
+        )
+
+
+def _load_only_one(library: Any, out: Output, engine: EngineChoice) -> None:  # noqa: ANN401  (serve is imported late)
     """Load the model of a home of one character at once: a fault is said here, and the first reply comes soon."""
     (entry,) = library.entries()
     if entry.fault:
         raise ConfigError(entry.fault)
-    if not entry.runs and engine == "hf":
+    if not entry.runs and engine in ("auto", "hf"):
         out.say(f"nothing is trained yet, so the base model replies; train with: duologue train {entry.folder}")
-    out.say(f"opening {entry.config.model.base} ({engine})")
     bot = library.bot(entry.id)
     assert bot.context_tokens  # loads the model

@@ -1,5 +1,6 @@
 """Tables for people: the account of the data, an evaluation."""
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -63,7 +64,7 @@ def _show_duplicates(out: Output, account: Account) -> None:
 
 
 def show_evaluation(out: Output, evaluation: dict[str, Any]) -> None:
-    """Print held-out perplexity, speed, and the replies side by side."""
+    """Print the verdict, held-out perplexity, speed, all measures, and the replies side by side."""
     if evaluation["base_perplexity"] is None:
         out.say("no conversation is held out, so perplexity cannot be measured (data.validation_fraction)")
     else:
@@ -72,8 +73,60 @@ def show_evaluation(out: Output, evaluation: dict[str, Any]) -> None:
             f"{evaluation['tuned_perplexity']:.2f} after ({-evaluation['improvement_fraction']:+.0%})"
         )
     speed, first = evaluation["tokens_per_second"]["tuned"], evaluation["first_token_seconds"]["tuned"]
-    out.say(f"speed: {speed:.1f} tokens/s, first token after {first:.2f} s")
-    table = Table("prompt", "before", "after", show_lines=True)
-    for row in evaluation["replies"]:
-        table.add_row(*(escape(row[key]) for key in ("prompt", "base", "tuned")))
-    out.say(table)
+    if speed is not None and first is not None:
+        out.say(f"speed: {speed:.1f} tokens/s, first token after {first:.2f} s")
+    measures = evaluation.get("measures", ())
+    if measured := [measure for measure in measures if not measure["fault"]]:
+        out.say(_measure_table(measured))
+    reasons: dict[str, list[str]] = {}
+    for measure in measures:
+        if measure["fault"]:
+            reasons.setdefault(measure["fault"], []).append(_label(measure))
+    for reason, names in reasons.items():
+        out.say(f"  not measured, because {reason}: {', '.join(names)}")
+    for fault in evaluation.get("faults", ()):
+        out.say(f"  {fault}")
+    if evaluation["replies"]:
+        table = Table("prompt", "before", "after", show_lines=True)
+        for row in evaluation["replies"]:
+            table.add_row(*(escape(row[key]) for key in ("prompt", "base", "tuned")))
+        out.say(table)
+
+
+def show_gate(out: Output, documents: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Print, for each run, whether the gate is open, and what is broken or not known."""
+    for name, document in documents:
+        gate = document["gate"]
+        out.say(f"gate, {escape(name)}: {'open' if gate['is_open'] else 'closed'}")
+        for words in gate["broken"]:
+            out.say(f"  broken: {escape(words)}")
+        for words in gate["unknown"]:
+            out.say(f"  not known: {escape(words)}")
+
+
+def _measure_table(measures: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("measure", "base", "tuned", "difference, 95%", "", "verdict"):
+        table.add_column(heading, overflow="fold")
+    group = ""
+    for measure in measures:
+        if group != (group := measure["name"].partition(".")[0]):
+            table.add_row(group, style="bold")
+        low, high = measure["low"], measure["high"]
+        ends = "" if low is None or high is None else f"{low:+.3g} to {high:+.3g}"
+        verdict = measure["verdict"]
+        if measure["is_broken"]:
+            verdict = f"{verdict}, OVER THE LIMIT {measure['threshold']:g}"
+        name = _label(measure).removeprefix(f"{group}.")
+        unit = "" if measure["unit"] == "share" else measure["unit"]
+        cells = (f" {name}", _number(measure["base"]), _number(measure["tuned"]), ends, unit, verdict)
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def _label(measure: dict[str, Any]) -> str:
+    return f"{measure['name']} ({measure['part']})" if measure["part"] else str(measure["name"])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -5,22 +5,20 @@ from typing import Annotated
 
 import typer
 
-from duologue.chat import Bot, open_bot
+from duologue.chat import Bot
+from duologue.cli.engines import EngineChoice, EngineOption, open_chosen
 from duologue.cli.output import JsonFlag, Output, SetOption
-from duologue.cli.places import database_url, judge_key, supermemory_key
 from duologue.cli.terminal import TerminalChat
 from duologue.cli.workflow import open_folder, trained_adapter_or_none
 from duologue.config import Config
-from duologue.engine import EngineName
 
 Folder = Annotated[Path, typer.Argument(help="A character's folder.")]
-EngineOption = Annotated[EngineName, typer.Option(help="Engine that replies.")]
 
 
 def chat(
     folder: Folder,
     *,
-    engine: EngineOption = "hf",
+    engine: EngineOption = "auto",
     message: Annotated[str, typer.Option(help="Say this once, print the reply, and end.")] = "",
     session: Annotated[str, typer.Option(help="Go on with this session; a new one by default.")] = "",
     overrides: SetOption = None,
@@ -39,18 +37,9 @@ def chat(
         bot.close()
 
 
-def _open(folder: Path, overrides: list[str] | None, out: Output, engine: EngineName) -> Bot:
+def _open(folder: Path, overrides: list[str] | None, out: Output, engine: EngineChoice) -> Bot:
     config: Config = open_folder(folder, overrides)
-    adapter = trained_adapter_or_none(folder) if engine in ("hf", "gguf") else None
-    if adapter is None and engine == "hf":
+    adapter = trained_adapter_or_none(folder) if engine in ("auto", "hf", "gguf") else None
+    if adapter is None and engine in ("auto", "hf"):
         out.say(f"nothing is trained yet, so the base model replies; train with: duologue train {folder}")
-    out.say(f"opening {config.model.base} ({engine})")
-    return open_bot(
-        folder,
-        config,
-        engine=engine,
-        adapter=adapter,
-        database_url=database_url(),
-        supermemory_key=supermemory_key(),
-        judge_key=judge_key(),
-    )
+    return open_chosen(folder, config, adapter, out, engine=engine)

@@ -3,16 +3,17 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from duologue.cli.measure_run import evaluate_run
 from duologue.cli.output import JsonFlag, Output, SetOption
 from duologue.cli.show import show_evaluation
-from duologue.cli.workflow import evaluate_run, prepare, train_run
+from duologue.cli.workflow import prepare, train_run
 from duologue.engine import EngineName, Place, join_training
 from duologue.errors import ConfigError
-from duologue.train import Sharing, TrainingResult, read_history
+from duologue.train import Sharing, TrainingResult, is_from_feedback, newest_unfinished, read_history
 
 
 def train(
@@ -29,6 +30,12 @@ def train(
     is_sharded: Annotated[
         bool, typer.Option("--shard", help="Each process holds only a part of the base (NF4 or 16 bit).")
     ] = False,
+    learns_from_feedback: Annotated[
+        bool, typer.Option("--from-feedback", help="Go on from a trained adapter with what people liked and corrected.")
+    ] = False,
+    start: Annotated[
+        str, typer.Option(metavar="RUN", help="With --from-feedback: the run to go on from, else the newest one.")
+    ] = "",
     overrides: SetOption = None,
     is_json: JsonFlag = False,
 ) -> None:
@@ -39,9 +46,22 @@ def train(
         return
     out = Output(is_json=is_json)
     sharing = _sharing(place.num_processes if place else num_processes, is_sharded=is_sharded, engine=engine)
+    if is_resumed and not learns_from_feedback:
+        learns_from_feedback = is_from_feedback(newest_unfinished(folder))
+    if learns_from_feedback:
+        _require_plain(sharing, engine=engine, start=start, is_resumed=is_resumed)
+    elif start:
+        raise ConfigError("a plain run starts from the base model", where="--start", needed="--from-feedback")
     prepared = prepare(folder, overrides, engine=engine, place=place)
-    plan, result = train_run(prepared, out, is_resumed=is_resumed, sharing=sharing)
-    document = {"plan": plan.as_json(), "training": result.as_json()}
+    document: dict[str, Any] = {}
+    if learns_from_feedback:
+        from duologue.cli.train_feedback import as_json, train_feedback  # brings the chats, which no other run needs
+
+        feedback, result = train_feedback(prepared, out, start=start, is_resumed=is_resumed)
+        plan, document["feedback"] = feedback.plan, as_json(feedback, result)
+    else:
+        plan, result = train_run(prepared, out, is_resumed=is_resumed, sharing=sharing)
+    document |= {"plan": plan.as_json(), "training": result.as_json()}
     for name, pair in result.plan_versus_actual.items():
         out.say(f"  {name}: planned {pair['plan']:.2f}, measured {pair['actual']:.2f}")
     for line in [*result.fit.changes, *_ends(result)]:
@@ -68,6 +88,25 @@ def _sharing(num_processes: int, *, is_sharded: bool, engine: EngineName) -> Sha
     if is_sharded and num_processes == 1:
         raise ConfigError("one process has nobody to share the base with", where="--shard", needed="--num-processes 2")
     return Sharing(num_processes, is_sharded)
+
+
+def _require_plain(sharing: Sharing, *, engine: EngineName, start: str, is_resumed: bool) -> None:
+    """Refuse what learning from feedback cannot do.
+
+    Raises:
+        ConfigError: Another engine, several processes, or a start for a run that has one.
+    """
+    if engine != "hf":
+        raise ConfigError(f"engine '{engine}' cannot learn from feedback", where="--engine", needed="hf")
+    if sharing.num_processes > 1:
+        raise ConfigError(
+            "feedback is learned in one process",
+            where="--num-processes",
+            needed="1",
+            action="Leave --num-processes out; there is rarely enough feedback to keep two devices busy.",
+        )
+    if start and is_resumed:
+        raise ConfigError("an interrupted run knows where it started", where="--start", needed="no --start")
 
 
 def _launched_place(environment: Mapping[str, str]) -> Place | None:

@@ -4,10 +4,10 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from duologue.characters import Character
 from duologue.chat import load_folder_character
@@ -27,23 +27,23 @@ from duologue.engine import (
     Probe,
     Trainer,
     detect_hardware,
-    open_generator,
     open_trainer,
 )
 from duologue.errors import ConfigError
 from duologue.plan import Plan, known_facts, make_plan
 from duologue.train import (
     ALONE,
-    Run,
     Sharing,
     TrainingResult,
     find_adapter,
     load_resumable,
     new_run,
-    read_history,
     run,
     training_lock,
 )
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def train_run(
         if sharing.num_processes > 1:
             out.say(f"shared by {sharing.num_processes} processes; the plan above is for one")
         out.say(f"live curves: tensorboard --logdir {into.folder / 'tensorboard'}")
-        with _stop_on_signals() as should_stop, show_progress(out) as on_event:
+        with stop_on_signals() as should_stop, show_progress(out) as on_event:
             result = run(
                 into,
                 prepared.config,
@@ -168,46 +168,8 @@ def train_run(
     return plan, result
 
 
-def evaluate_run(prepared: Prepared, into: Run, plan: Plan, out: Output) -> dict[str, Any]:
-    """Measure base and tuned model, write evaluation.json and report.html; return the evaluation as JSON."""
-    from duologue import evaluate  # brings matplotlib, which no other command needs
-
-    adapter = into.adapter()
-    base = replace(adapter.base, trusted_code=prepared.config.model.trusted_code)
-    with show_progress(out) as on_event:
-        evaluation = evaluate.run(
-            config=prepared.config,
-            character=prepared.character,
-            validation=prepared.examples.validation,
-            open_base=lambda: open_generator("hf", base),
-            open_tuned=lambda: open_generator("hf", base, adapter=adapter),
-            on_event=on_event,
-        )
-    document = evaluation.as_json()
-    into.write("evaluation.json", document)
-    history, manifest = read_history(into), into.read("manifest.json")
-    picture = prepared.folder / prepared.config.character.card
-    evaluate.write_report(
-        into.folder / "report.html",
-        title=f"{prepared.character.name}, run {into.name}",
-        character=prepared.character,
-        evaluation=evaluation,
-        history=history.steps,
-        validation_points=history.validation,
-        sampled=history.replies,
-        kept_step=history.kept_step,
-        plan=plan,
-        plan_versus_actual=manifest["plan_versus_actual"],
-        learned=manifest.get("learned", ""),
-        account=prepared.account,
-        stats=prepared.stats,
-        picture=picture if picture.suffix.lower() == ".png" and picture.is_file() else None,
-    )
-    return document
-
-
 @contextlib.contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals() -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
     should_stop = threading.Event()
 

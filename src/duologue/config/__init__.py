@@ -13,9 +13,11 @@ from duologue.config.load import (
     recipe_text,
     write_config,
 )
+from duologue.config.measuring import EvaluationSection
 from duologue.config.preset import PRESET_KEYS, preset_about, preset_names
 from duologue.config.reference import json_schema, reference_markdown
-from duologue.config.schema import AgeSection, Config, GuardSection, Home, ServerSection
+from duologue.config.schema import Config, Home
+from duologue.config.serving import AgeSection, GuardSection, ServerSection
 
 __all__ = [
     "CONFIG_NAME",
@@ -24,6 +26,7 @@ __all__ = [
     "RECIPES",
     "AgeSection",
     "Config",
+    "EvaluationSection",
     "GuardSection",
     "Home",
     "ServerSection",

@@ -36,6 +36,8 @@ def make_folder(
 
     if folder.exists():
         raise ConfigError("this folder exists already", where=str(folder), action="Choose another name.")
+    _require_files(data, option="--data")
+    _require_files((card,) if card is not None else (), option="--card")
     text = _with_data(recipe_text(recipe), data, user_names=user_names, character_names=character_names)
     partial = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -55,6 +57,19 @@ def make_folder(
         where = str(error.filename or folder)
         raise ConfigError(f"the folder cannot be made ({error.strerror})", where=where) from error
     return folder
+
+
+def _require_files(files: tuple[Path, ...], *, option: str) -> None:
+    """Refuse names of files that are not there, all at once."""
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        kinds = "this is a folder" if len(missing) == 1 and Path(missing[0]).is_dir() else "there is no such file"
+        raise ConfigError(
+            kinds if len(missing) == 1 else f"there are no such files: {', '.join(missing)}",
+            where=missing[0] if len(missing) == 1 else option,
+            needed="a file that can be copied",
+            action=f"Check the name after {option}, and from which folder it is relative.",
+        )
 
 
 def _with_data(

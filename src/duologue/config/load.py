@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from duologue.config.preset import PRESET_KEYS, read_preset
-from duologue.config.schema import Config, Home, Section
+from duologue.config.schema import Config, Home
+from duologue.config.section import Section
 from duologue.errors import ConfigError
 
 CONFIG_NAME = "duologue.toml"

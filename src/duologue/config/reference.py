@@ -7,17 +7,18 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from duologue.config import schema as schema_module
-from duologue.config.schema import Config, Home, Section
+from duologue.config import measuring, schema, serving
+from duologue.config.schema import Config, Home
+from duologue.config.section import Section
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of duologue.toml."""
-    schema = Config.model_json_schema()
-    for name, model in {"Config": schema, **schema["$defs"]}.items():
+    document = Config.model_json_schema()
+    for name, model in {"Config": document, **document["$defs"]}.items():
         for key, text in descriptions(name).items():
             model["properties"][key]["description"] = text
-    return schema
+    return document
 
 
 def descriptions(section: str) -> dict[str, str]:
@@ -58,12 +59,12 @@ def _toml(value: object) -> str:
 @cache
 def _all_descriptions() -> dict[str, dict[str, str]]:
     """Read the schema's source: a text that follows a field is the field's."""
-    module = ast.parse(inspect.getsource(schema_module))
-    found: dict[str, dict[str, str]] = {}
-    for node in module.body:
-        if isinstance(node, ast.ClassDef):
-            found[node.name] = dict(_described_fields(node.body))
-    return found
+    return {
+        node.name: dict(_described_fields(node.body))
+        for module in (schema, serving, measuring)
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.ClassDef)
+    }
 
 
 def _described_fields(body: list[ast.stmt]) -> list[tuple[str, str]]:

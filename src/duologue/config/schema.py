@@ -2,18 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-Auto = Literal["auto"]
-PositiveInt = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A table of duologue.toml: frozen, without unknown keys."""
-
-    # The texts under the fields are read by config.reference: reading them here would cost every command 0.1 seconds.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from duologue.config.measuring import EvaluationSection, ExportSection, FeedbackSection
+from duologue.config.section import Auto, Fraction, PositiveInt, Section
+from duologue.config.serving import AgeSection, GuardSection, ServerSection
 
 
 class RunSection(Section):
@@ -27,7 +20,9 @@ class ModelSection(Section):
     """`[model]`: the base model."""
 
     base: Annotated[str, Field(min_length=1)]
-    """A bundled name (`bundled:smollm2-135m`), a local folder, a `.gguf` file or a Hugging Face id."""
+    """A bundled name (`bundled:smollm2-135m`), a local folder, a `.gguf` file or a Hugging Face id. With the engine
+    `remote`, a server and the model's name there, `http://host:8000/v1#name`; several servers with the same model are
+    separated by commas, `http://one:8000/v1,http://two:8000/v1#name`."""
     quantization: Literal["auto", "none", "nf4", "int8"] = "auto"
     """Format of the frozen weights while training; `auto` takes the most exact one that fits."""
     use_double_quantization: bool = True
@@ -52,7 +47,7 @@ class DataSection(Section):
 
     train: Annotated[tuple[str, ...], Field(min_length=1)]
     """Files with conversations, relative to duologue.toml."""
-    weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
+    weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}  # noqa: RUF012  (pydantic copies it)
     """How often the conversations of a file are seen per epoch, by file name or pattern; 1 where none is given."""
     user_names: tuple[str, ...] = ()
     """Who in a chat export is the user, by name; every speaker who is not the character when empty."""
@@ -234,7 +229,7 @@ class GenerationSection(Section):
     """Mirostat: the surprise aimed at, in bits."""
     mirostat_eta: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Mirostat: how fast it corrects."""
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = {}
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = {}  # noqa: RUF012  (pydantic copies it)
     """Added to the logits of the tokens of a text, or of a token id written as a number; -100 forbids it."""
     stop: tuple[str, ...] = ()
     """Texts that end a reply; they are not part of it."""
@@ -267,87 +262,6 @@ class MemorySection(Section):
     """Address of the Supermemory server."""
 
 
-class GuardSection(Section):
-    """`[guard]`: what may be said, how much of it, and what visitors are told."""
-
-    rating: Literal["general", "mature", "adult"] = "general"
-    """Content rating; anything but `general` needs the age gate (`[age]`) in front of the server."""
-    max_input_chars: PositiveInt = 8000
-    """Longest message."""
-    max_input_tokens: Auto | PositiveInt = "auto"
-    """Longest message in the model's tokens; `auto` is half of the context."""
-    requests_per_minute: PositiveInt = 30
-    """Replies one visitor may ask for per minute, sustained."""
-    burst: PositiveInt = 10
-    """Replies one visitor may ask for at once."""
-    reply_tokens_per_minute: PositiveInt = 20_000
-    """Tokens that may be generated for one visitor per minute, sustained."""
-    reply_tokens_per_day: PositiveInt = 2_000_000
-    """Tokens that may be generated for one visitor per day."""
-    judge: str = ""
-    """A model that is asked as well, such as `http://127.0.0.1:8000/v1#llama-guard-3`; empty asks none."""
-    judge_format: Literal["llama-guard", "qwen3guard", "granite-guardian"] = "llama-guard"
-    """How the judge is asked and answers."""
-    discloses_ai: bool = True
-    """Say on the page and at the start of a chat that the character is an AI (California SB 243)."""
-    break_reminder_minutes: Annotated[int, Field(ge=0, le=1440)] = 180
-    """Remind of a break after so much talk in one sitting; 0 never does (SB 243 asks for 3 hours with known minors)."""
-    crisis_region: Literal["us", "gb", "de", "eu", "international"] = "international"
-    """Whose helplines a message of someone in a crisis is answered with."""
-
-
-class AgeSection(Section):
-    """`[age]`: how visitors from other machines prove that they are adults; needed for any rating but `general`."""
-
-    provider: Literal["none", "openid4vp"] = "none"
-    """`openid4vp` asks a wallet for `age_over_18` (the EU age verification profile)."""
-    trusted_issuers: tuple[str, ...] = ()
-    """PEM files with the certificates of those whose proofs of age are believed."""
-    valid_days: Annotated[int, Field(ge=1, le=365)] = 30
-    """Days until a proof must be renewed."""
-
-
-class EvaluationSection(Section):
-    """`[evaluation]`: what is measured after training."""
-
-    prompts: Annotated[tuple[str, ...], Field(min_length=1)] = (
-        "Hello, who are you?",
-        "I had a long day and I can't sleep.",
-        "What should I cook tonight?",
-        "Can you explain why the sky is blue?",
-        "I have to go now. Goodbye.",
-    )
-    """Prompts that base and tuned model answer side by side in the report."""
-    max_new_tokens: PositiveInt = 60
-    """Length of those replies."""
-
-
-class ServerSection(Section):
-    """`[server]`: the web page and the API."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on; anything but loopback needs an API key or accounts."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 7860
-    """Port; 0 takes a free one."""
-    public_url: str = ""
-    """Address under which visitors reach the server, such as `https://lila.example`; empty is that of the request."""
-    trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks of reverse proxies whose `X-Forwarded-For` is believed."""
-    max_waiting: PositiveInt = 16
-    """Requests that may wait for the model; more are answered with 503."""
-    max_models: PositiveInt = 1
-    """Models that may be in memory at the same time."""
-    shutdown_seconds: Annotated[float, Field(gt=0, le=600)] = 5.0
-    """Time running replies have to end when the server is told to stop."""
-
-
-class ExportSection(Section):
-    """`[export]`: what leaves the workshop."""
-
-    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    """Type of the merged model's weights."""
-
-
 class Config(Section):
     """duologue.toml."""
 
@@ -363,6 +277,8 @@ class Config(Section):
     """The adapter."""
     training: TrainingSection = TrainingSection()
     """The optimisation."""
+    feedback: FeedbackSection = FeedbackSection()
+    """Learning from what people liked and corrected."""
     budget: BudgetSection = BudgetSection()
     """What a run may cost."""
     character: CharacterSection = CharacterSection()

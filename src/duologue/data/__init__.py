@@ -31,6 +31,13 @@ if TYPE_CHECKING:
         load_splits,
     )
     from duologue.data.page import bin_name, look_page, message_title, shown_page, write_page
+    from duologue.data.preferences import (
+        FeedbackExamples,
+        FeedbackNote,
+        feedback_stats,
+        pairs_as_likes,
+        render_feedback,
+    )
     from duologue.data.render import Rendered, RenderSettings, render_all
     from duologue.data.show import Choice, show_files
     from duologue.data.shown import Shown, ShownConversation, ShownMessage, SplitName
@@ -65,6 +72,13 @@ _LATER = {
         "shown_page",
         "write_page",
     ),
+    "preferences": (
+        "FeedbackExamples",
+        "FeedbackNote",
+        "feedback_stats",
+        "pairs_as_likes",
+        "render_feedback",
+    ),
     "render": (
         "Rendered",
         "RenderSettings",
@@ -97,6 +111,8 @@ __all__ = [
     "DuplicateCounts",
     "ExampleSets",
     "Fault",
+    "FeedbackExamples",
+    "FeedbackNote",
     "FileAccount",
     "LoadSettings",
     "Loaded",
@@ -113,6 +129,7 @@ __all__ = [
     "check_files",
     "counted_stats",
     "estimate_stats",
+    "feedback_stats",
     "find_unknown_speakers",
     "load_files",
     "load_settings",
@@ -122,8 +139,10 @@ __all__ = [
     "make_examples",
     "measure",
     "message_title",
+    "pairs_as_likes",
     "prepare_examples",
     "render_all",
+    "render_feedback",
     "resolve_files",
     "show_files",
     "shown_page",

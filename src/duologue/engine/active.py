@@ -3,6 +3,7 @@
 from duologue.engine.base import Sampling
 
 PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier")
+CONSTRAINTS = ("grammar", "json_schema")
 _NEUTRAL: dict[str, object] = {
     "top_p": 1,
     "top_k": 0,
@@ -15,6 +16,8 @@ _NEUTRAL: dict[str, object] = {
     "xtc_probability": 0,
     "mirostat": 0,
     "logit_bias": (),
+    "grammar": "",
+    "json_schema": "",
     "seed": -1,
 }
 _REPLACED_BY_MIROSTAT = ("top_p", "top_k", "min_p", "typical_p", "xtc_probability")
@@ -27,3 +30,8 @@ def active_settings(sampling: Sampling) -> tuple[str, ...]:
     """
     names = [name for name, neutral in _NEUTRAL.items() if getattr(sampling, name) != neutral]
     return tuple(name for name in names if not (sampling.mirostat and name in _REPLACED_BY_MIROSTAT))
+
+
+def active_constraints(sampling: Sampling) -> tuple[str, ...]:
+    """Return which of the settings are on that hold a reply to a form: not every engine can."""
+    return tuple(name for name in active_settings(sampling) if name in CONSTRAINTS)

@@ -42,6 +42,8 @@ class Sampling:
         mirostat_tau: Surprise aimed at, in bits.
         mirostat_eta: How fast it corrects.
         logit_bias: Token id and what is added to its logit.
+        grammar: GBNF, llama.cpp's form of grammar, that the whole reply follows; empty lets it say anything.
+        json_schema: JSON Schema, as JSON text, that the whole reply follows; empty lets it say anything.
     """
 
     max_new_tokens: int = 128
@@ -66,6 +68,8 @@ class Sampling:
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
     logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: str = ""
+    json_schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +270,16 @@ class Generator(Protocol):
         """
         ...
 
-    def score(self, examples: Sequence[Example]) -> tuple[float, int]:
-        """Return the summed negative log-likelihood in nats over all trained tokens, and their number."""
+    def score(self, examples: Sequence[Example]) -> tuple[tuple[float, int], ...]:
+        """Return how surprising each example is, in their order.
+
+        Returns:
+            The negative log-likelihood in nats, summed over the trained tokens of the example, and their number. The
+            first token of an example follows nothing and is not counted.
+
+        Raises:
+            EngineError: An example is longer than the context, memory ran out, or this engine cannot score.
+        """
         ...
 
     def close(self) -> None:

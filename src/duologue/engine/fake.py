@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from duologue.engine.active import active_constraints
 from duologue.engine.base import Piece, Sampling, TemplateTraits
 from duologue.engine.chat_text import require_reply
 from duologue.engine.facts import ModelFacts
@@ -166,14 +167,14 @@ class FakeGenerator:
             text = text.removeprefix(said) if text.startswith(said) else f" {text}"
         return self._pieces(list(prompt_ids), _cut_at_stop(text, sampling.stop), sampling, cancel)
 
-    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:  # noqa: ARG002  (the Protocol's signature)
-        """Return nothing: where there is one choice only, no setting can make another."""
-        return ()
+    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:
+        """Return what would hold the reply to a form: where there is one choice only, no other setting matters."""
+        return active_constraints(sampling)
 
-    def score(self, examples: Sequence[Example]) -> tuple[float, int]:
-        """Return a likelihood that depends on the tokens alone: between 1 and 2 nats each."""
-        targets = [label for example in examples for label in example.labels if label != NOT_TRAINED]
-        return sum(1.0 + label % 1009 / 1009 for label in targets), len(targets)
+    def score(self, examples: Sequence[Example]) -> tuple[tuple[float, int], ...]:
+        """Return likelihoods that depend on the tokens alone: between 1 and 2 nats each."""
+        targets = [[label for label in example.labels[1:] if label != NOT_TRAINED] for example in examples]
+        return tuple((sum(1.0 + label % 1009 / 1009 for label in labels), len(labels)) for labels in targets)
 
     def close(self) -> None:
         """Refuse further work, as a freed model would."""

@@ -37,6 +37,11 @@ class Example:
         """Tokens that are targets."""
         return len(self.labels) - self.labels.count(NOT_TRAINED)
 
+    @property
+    def num_scored_tokens(self) -> int:
+        """Targets that follow something; nothing can foretell the first token."""
+        return self.num_trained_tokens - (self.labels[:1] not in ((), (NOT_TRAINED,)))
+
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:

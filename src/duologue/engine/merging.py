@@ -17,7 +17,8 @@ class Parity:
         num_positions: Positions of their replies.
         ids_equal: Whether rendered prompts give the same token ids.
         stops: Whether the export ends a reply where the reference does, at nine of ten such places.
-        max_logit_difference: Largest absolute difference of two logits.
+        max_logit_difference: Largest absolute difference of two logits; for llama.cpp, which tells none, of the
+            log-probabilities of two tokens.
     """
 
     mean_kl_nats: float

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from duologue.engine.base import Generator, Trainer
 from duologue.engine.job import Adapter, BaseModel, Example, Place, TrainingJob
+from duologue.engine.preference_job import PreferenceTrainer
 from duologue.engine.probed import Probe
 from duologue.engine.threads import wait_without_spinning
 from duologue.errors import ConfigError
@@ -35,6 +36,14 @@ def open_trainer(name: EngineName, *, place: Place | None = None) -> Trainer:
     raise ConfigError(f"engine '{name}' cannot train", needed="'hf' or 'fake'")
 
 
+def open_preference_trainer() -> PreferenceTrainer:
+    """Return the engine that learns from feedback: `hf` is the only one."""
+    wait_without_spinning()
+    from duologue.engine.hf import HfTrainer
+
+    return HfTrainer()
+
+
 def join_training(place: Place) -> None:
     """Do the part of a further process of a run until the run is over.
 
@@ -60,7 +69,7 @@ def probe_training(job: TrainingJob, examples: Sequence[Example]) -> Probe:
 
 
 def open_generator(
-    name: EngineName, base: BaseModel, *, adapter: Adapter | None = None, api_key: str = ""
+    name: EngineName, base: BaseModel, *, adapter: Adapter | None = None, api_key: str = "", num_replies: int = 1
 ) -> Generator:
     """Load a model for talking.
 
@@ -70,6 +79,7 @@ def open_generator(
             followed by `#` and the model's name there.
         adapter: The adapter to apply; None talks to the base model.
         api_key: For `remote` only.
+        num_replies: For `gguf` only: replies at the same time, each with memory for a whole context.
 
     Raises:
         ConfigError: The engine cannot open this model.
@@ -83,7 +93,7 @@ def open_generator(
     if name == "gguf":
         from duologue.engine.gguf import GgufGenerator
 
-        return GgufGenerator.open(base, adapter=adapter)
+        return GgufGenerator.open(base, adapter=adapter, num_slots=num_replies)
     if name == "remote":
         from duologue.engine.remote import RemoteGenerator
 

@@ -2,6 +2,11 @@
 
 A generator from the shelf can be handed out before its model is loaded, so that chats and memories can be looked at
 without it.
+
+What counts is the weights in memory. Characters on the same base share them where the engine can (`engine.shared`):
+each has its adapter on the one loaded base, and none waits for another's to be loaded. Only while a base has one
+character, its adapter may be folded in, which replies faster; it is loaded anew when a second one comes. Models on
+other servers take no memory here.
 """
 
 import threading
@@ -9,11 +14,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from duologue.engine.base import Generator, Piece, Sampling, Tokenizer
 from duologue.engine.job import Adapter, BaseModel, Example
 from duologue.engine.open import EngineName, open_generator
+from duologue.engine.shared import SharedBase, can_share, open_shared
 from duologue.errors import EngineError
 from duologue.messages import Message
 
@@ -22,13 +28,27 @@ _LONGEST_WAIT_SECONDS = 600.0  # for another model's replies to end; a reply of 
 # turn must not take the model away, or two characters would load theirs in turns and neither would come to a word.
 _REST_SECONDS = 1.0
 
+_MAX_ADAPTERS = 8  # on one base; one of rank 64 takes 0.5 to 1 GB beside a model of 34 B
+
 Key = tuple[EngineName, BaseModel, Adapter | None]
 Open = Callable[..., Generator]
+
+
+OpenShared = Callable[[EngineName, BaseModel], SharedBase]
+
+
+@dataclass(slots=True, eq=False)
+class _Weights:
+    """A loaded model: of one generator, or a base that several share."""
+
+    takes_memory: bool = True
+    shared: SharedBase | None = None
 
 
 @dataclass(slots=True)
 class _Loaded:
     generator: Generator
+    weights: _Weights = field(default_factory=_Weights)
     num_users: int = 0
     used_at: float = 0.0  # monotonic
 
@@ -41,17 +61,31 @@ class Shelf:
     """At most so many models in memory; the one used longest ago makes room, never one that is being used.
 
     Args:
-        max_models: Models that may be loaded at the same time.
+        max_models: Models that may be loaded at the same time; a base with several adapters is one.
         open_model: Loads one; `open_generator` but in tests.
+        open_base: Loads one for several adapters; `open_shared`, unless models are opened in a way of their own: then
+            each adapter is a model.
+        num_replies: Replies at the same time by one model of llama.cpp.
     """
 
-    def __init__(self, max_models: int = 1, *, open_model: Open = open_generator) -> None:
+    def __init__(
+        self,
+        max_models: int = 1,
+        *,
+        open_model: Open = open_generator,
+        open_base: OpenShared | None = None,
+        num_replies: int = 1,
+    ) -> None:
         """Load nothing."""
         assert max_models > 0
         self._max_models = max_models
+        self._num_replies = num_replies
         self._open_model = open_model
+        self._open_base = open_base or (open_shared if open_model is open_generator else None)
+        self._wanted: dict[tuple[EngineName, BaseModel], set[Adapter | None]] = {}  # who was lent a base, ever
         self._loaded: OrderedDict[Key, _Loaded] = OrderedDict()
         self._changed = threading.Condition()
+        self._is_loading = False
         self._before_loading: Callable[[], None] = _allowed
         self._loading = threading.Lock()  # one at a time: two together may not fit while each alone does
 
@@ -59,17 +93,26 @@ class Shelf:
         self, engine: EngineName, base: BaseModel, *, adapter: Adapter | None = None, api_key: str = ""
     ) -> Generator:
         """Return a generator whose model is loaded once it is needed; the arguments are those of `open_generator`."""
+        with self._changed:
+            self._wanted.setdefault((engine, base), set()).add(adapter)
         return _Lent(self, (engine, base, adapter), api_key=api_key)
 
     def names(self) -> tuple[str, ...]:
-        """Return the base models that are loaded, the one used last at the end."""
+        """Return the base models that are loaded, the one used last at the end; a shared one is there once."""
         with self._changed:
-            return tuple(base.name for _, base, _ in self._loaded)
+            by_weights = {each.weights: base.name for (_, base, _), each in reversed(self._loaded.items())}
+            return tuple(reversed(by_weights.values()))
 
     def is_loaded(self, engine: EngineName, base: BaseModel, adapter: Adapter | None = None) -> bool:
         """Return whether a model is in memory."""
         with self._changed:
             return (engine, base, adapter) in self._loaded
+
+    @property
+    def is_waking(self) -> bool:
+        """Whether the first model is being loaded: until then nobody can be answered."""
+        with self._changed:
+            return self._is_loading and not self._loaded
 
     def ask_before_loading(self, ask: Callable[[], None]) -> None:
         """Have somebody asked before a model is loaded, who raises when there is no memory for it now."""
@@ -84,8 +127,7 @@ class Shelf:
             while True:
                 with self._changed:
                     idle = [self._loaded.pop(key) for key, each in list(self._loaded.items()) if not each.num_users]
-                for each in idle:
-                    each.generator.close()
+                self._free(idle)
                 with self._changed:
                     if not self._loaded:
                         return True
@@ -102,8 +144,7 @@ class Shelf:
             loaded = list(self._loaded.values())
             self._loaded.clear()
             self._changed.notify_all()
-        for each in loaded:
-            each.generator.close()
+        self._free(loaded)
 
     @contextmanager
     def using(self, key: Key, *, api_key: str) -> Iterator[Generator]:
@@ -115,7 +156,7 @@ class Shelf:
         loaded = self._take(key)
         if loaded is None:
             with self._loading:
-                loaded = self._take(key) or self._load(key, api_key=api_key)
+                loaded = self._take(key) or self._load_and_tell(key, api_key=api_key)
         try:
             yield loaded.generator
         finally:
@@ -132,26 +173,68 @@ class Shelf:
                 loaded.num_users += 1
             return loaded
 
+    def _load_and_tell(self, key: Key, *, api_key: str) -> _Loaded:
+        self._is_loading = True
+        try:
+            return self._load(key, api_key=api_key)
+        finally:
+            self._is_loading = False
+
     def _load(self, key: Key, *, api_key: str) -> _Loaded:
         engine, base, adapter = key
-        self._before_loading()
-        self._make_room(base)
-        loaded = _Loaded(self._open_model(engine, base, adapter=adapter, api_key=api_key), num_users=1)
+        if engine == "remote":  # it is loaded elsewhere
+            loaded = _Loaded(self._open_model(engine, base, adapter=adapter, api_key=api_key), _Weights(False))
+        else:
+            loaded = self._load_here(key, api_key=api_key)
+        loaded.num_users = 1
         with self._changed:
             self._loaded[key] = loaded
         return loaded
 
-    def _make_room(self, base: BaseModel) -> None:
+    def _load_here(self, key: Key, *, api_key: str) -> _Loaded:
+        engine, base, adapter = key
+        with self._changed:
+            others = self._wanted.get((engine, base), set()) - {adapter}
+            present = [each.weights for (*model, _), each in self._loaded.items() if model == [engine, base]]
+        weights = next((each for each in present if each.shared is not None), None)
+        open_base = self._open_base if can_share(engine, adapter) else None
+        is_sharing = open_base is not None and any(can_share(engine, other) for other in others)
+        if weights is not None and weights.shared is not None and is_sharing:
+            self._make_room_for_adapter(weights)
+            return _Loaded(weights.shared.generator(adapter), weights)
+        self._before_loading()
+        self._make_room(base, instead_of=present if is_sharing else ())
+        if open_base is None or not is_sharing:
+            more = {"num_replies": self._num_replies} if engine == "gguf" and self._num_replies > 1 else {}
+            return _Loaded(self._open_model(engine, base, adapter=adapter, api_key=api_key, **more))
+        shared = open_base(engine, base)
+        try:
+            return _Loaded(shared.generator(adapter), _Weights(shared=shared))
+        except BaseException:
+            shared.close()
+            raise
+
+    def _make_room(self, base: BaseModel, *, instead_of: Sequence[_Weights] = ()) -> None:
+        """Put models away until one more may be loaded, those first that it stands in for."""
         deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
         while True:
             with self._changed:
-                if len(self._loaded) < self._max_models:
+                by_weights: dict[_Weights, list[Key]] = {}
+                for key, each in self._loaded.items():
+                    if each.weights.takes_memory:
+                        by_weights.setdefault(each.weights, []).append(key)
+                replaced = [weights for weights in by_weights if weights in instead_of]
+                if len(by_weights) < self._max_models and not replaced:
                     return
                 now = time.monotonic()
-                idle = [(each.rest(now), key) for key, each in self._loaded.items() if not each.num_users]
-                seconds, oldest = min(idle, key=lambda each: each[0], default=(_LONGEST_WAIT_SECONDS, None))
-                freed = self._loaded.pop(oldest) if oldest is not None and not seconds else None
-                if freed is None:
+                idle = [
+                    (max(self._loaded[key].rest(now) for key in keys), keys)
+                    for weights, keys in by_weights.items()
+                    if (weights in replaced or not replaced) and not any(self._loaded[key].num_users for key in keys)
+                ]
+                seconds, oldest = min(idle, key=lambda each: each[0], default=(_LONGEST_WAIT_SECONDS, []))
+                freed = [self._loaded.pop(key) for key in oldest] if not seconds else []
+                if not freed:
                     if now > deadline:
                         raise EngineError(
                             f"there is no room for {base.name}: other models have been in use for "
@@ -159,8 +242,26 @@ class Shelf:
                             action="Try again later, or allow more models with server.max_models if they fit.",
                         )
                     self._changed.wait(min(seconds, deadline - now))
-            if freed is not None:
-                freed.generator.close()
+            self._free(freed)
+
+    def _make_room_for_adapter(self, weights: _Weights) -> None:
+        """Take the adapter off a base that was used longest ago, if it has many; none that is being used."""
+        with self._changed:
+            on_it = [key for key, each in self._loaded.items() if each.weights is weights]
+            idle = [key for key in on_it if not self._loaded[key].num_users]
+            freed = [self._loaded.pop(key) for key in idle[:1]] if len(on_it) >= _MAX_ADAPTERS else []
+        for each in freed:
+            each.generator.close()
+
+    def _free(self, freed: Sequence[_Loaded]) -> None:
+        """Close generators, and the bases that nobody has any more."""
+        for each in freed:
+            each.generator.close()
+        with self._changed:
+            kept = {each.weights for each in self._loaded.values()}
+        for weights in {each.weights for each in freed} - kept:
+            if weights.shared is not None:
+                weights.shared.close()
 
 
 def _allowed() -> None:
@@ -196,7 +297,7 @@ class _Lent:
         with self._shelf.using(self._key, api_key=self._api_key) as generator:
             return generator.unsupported(sampling)
 
-    def score(self, examples: Sequence[Example]) -> tuple[float, int]:
+    def score(self, examples: Sequence[Example]) -> tuple[tuple[float, int], ...]:
         with self._shelf.using(self._key, api_key=self._api_key) as generator:
             return generator.score(examples)
 

@@ -11,3 +11,8 @@ def wait_without_spinning() -> None:
     does not get its core.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def waits_asleep() -> bool:
+    """Return whether threads that wait for each other sleep, as they were told before a model library was loaded."""
+    return os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"

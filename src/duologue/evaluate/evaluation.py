@@ -1,7 +1,10 @@
-"""What an evaluation found: the same numbers and the same prompts for the base model and for the tuned one."""
+"""What an evaluation found: measures of two models, their replies, and everything needed to repeat it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from duologue.evaluate.measure import Measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,22 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Base and tuned model side by side."""
+    """Base and tuned model side by side.
+
+    Attributes:
+        base: What the tuned model is compared with, its base or another run.
+        tuned: The tuned model.
+        prompts: Those of `[evaluation]`.
+        measures: All measures.
+        facts: What else stands in `evaluation.json`: verdict, gate, suite, models, dialogues, distributions, speeds,
+            faults, versions, settings.
+    """
 
     base: Side
     tuned: Side
     prompts: tuple[str, ...]
+    measures: tuple[Measure, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def base_perplexity(self) -> float | None:
@@ -63,4 +77,6 @@ class Evaluation:
             "tokens_per_second": {"base": self.base.tokens_per_second, "tuned": self.tuned.tokens_per_second},
             "first_token_seconds": {"base": self.base.first_token_seconds, "tuned": self.tuned.first_token_seconds},
             "replies": [{"prompt": prompt, "base": base, "tuned": tuned} for prompt, base, tuned in answered],
+            "measures": [measure.as_json() for measure in self.measures],
+            **self.facts,
         }

@@ -1,6 +1,5 @@
 """`write_report`: everything about a run on one page that loads nothing from anywhere."""
 
-import base64
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -9,27 +8,35 @@ from pathlib import Path
 from duologue.characters import Character
 from duologue.data import Account, DataStats
 from duologue.errors import EngineError
+from duologue.evaluate.character_plots import character_section
+from duologue.evaluate.distribution_plots import distributions_section
 from duologue.evaluate.evaluation import Evaluation
-from duologue.evaluate.sections import (
-    account_section,
-    loss_section,
-    memory_section,
-    plan_section,
-    replies_section,
-)
+from duologue.evaluate.feedback_section import feedback_section
+from duologue.evaluate.headlines import choose_headlines, headline_tiles
+from duologue.evaluate.measure_table import measures_section
+from duologue.evaluate.portrait import portrait_of
+from duologue.evaluate.repeat import repeat_section
+from duologue.evaluate.replies import dialogues_section, replies_section
+from duologue.evaluate.sections import account_section, loss_section, memory_section, plan_section
+from duologue.evaluate.speed_plots import speed_section
 from duologue.evaluate.verdict import make_verdict
 from duologue.evaluate.words import escape, number
 from duologue.plan import Plan
-from duologue.train import ReplyRecord, StepRecord
+from duologue.train import Lineage, ReplyRecord, StepRecord
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MAX_PICTURE_BYTES = 8 * 2**20  # a larger one would make the page slow to open
-_MENU = (
+_MENU = (  # what a page has no section of is left out
+    ("character", "Character"),
+    ("replies", "Replies"),
+    ("dialogues", "Dialogues"),
+    ("measures", "Measures"),
+    ("distributions", "Distributions"),
+    ("feedback", "Feedback"),
     ("learning", "Learning"),
     ("plan", "Plan"),
     ("memory", "Memory"),
+    ("speed", "Speed"),
     ("data", "Data"),
-    ("replies", "Replies"),
+    ("repeat", "Repeat"),
 )
 # The browser itself refuses to load or run anything, whatever a reply contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -51,6 +58,7 @@ def write_report(
     learned: str = "",
     sampled: Sequence[ReplyRecord] = (),
     kept_step: int = 0,
+    lineage: Lineage | None = None,
 ) -> None:
     """Write the report of a run as one HTML file, whole or not at all.
 
@@ -70,33 +78,34 @@ def write_report(
         learned: What the next plan on this machine takes from this run, in words.
         sampled: Replies that were drawn while the run went.
         kept_step: Step whose adapter was kept, when evaluations could end the run; 0 when the last was.
+        lineage: Where a run on feedback comes from and what it learned.
 
     Raises:
         EngineError: The file cannot be written.
     """
     name = character.display_name
-    portrait = _portrait(picture)
+    portrait = portrait_of(picture)
+    initial = _initial(name, portrait)
     measured_gib = plan_versus_actual.get("memory_gib", {}).get("actual")
+    learning = loss_section(
+        history, validation_points, evaluation, sampled=sampled, kept_step=kept_step, is_from_base=lineage is None
+    )
     sections = [
-        loss_section(history, validation_points, evaluation, sampled=sampled, kept_step=kept_step),
+        character_section(evaluation.measures),
+        replies_section(evaluation, name=name, initial=initial),
+        dialogues_section(evaluation, name=name, initial=initial),
+        measures_section(evaluation.measures, evaluation.facts.get("faults", ())),
+        distributions_section(evaluation.facts),
+        feedback_section(lineage, history) if lineage else "",
+        learning,
         plan_section(plan, plan_versus_actual, learned=learned),
         memory_section(plan, measured_gib=measured_gib),
-        account_section(account, stats),
-        replies_section(evaluation, name=name, initial=_initial(name, portrait)),
+        speed_section(evaluation.facts),
+        account_section(account, stats, learned_by=lineage.ancestors[-1] if lineage else ""),
+        repeat_section(evaluation.facts),
     ]
-    hero = _hero(title, name, evaluation, stats, initial=_initial(name, portrait))
+    hero = _hero(title, name, evaluation, stats, initial=initial)
     _write(path, _page(title, hero, sections, portrait))
-
-
-def _portrait(picture: Path | None) -> str:
-    """Return the picture as a data address, or an empty string."""
-    try:
-        if picture is None or picture.stat().st_size > _MAX_PICTURE_BYTES:
-            return ""
-        raw = picture.read_bytes()
-    except OSError:
-        return ""  # a report without its picture is still the report
-    return f"data:image/png;base64,{base64.b64encode(raw).decode()}" if raw.startswith(_PNG_SIGNATURE) else ""
 
 
 def _initial(name: str, portrait: str) -> str:
@@ -109,11 +118,26 @@ def _hero(title: str, name: str, evaluation: Evaluation, stats: DataStats, *, in
     return (
         "<header><div class='inside'>"
         f"<div class='who'><span class='avatar large'>{escape(initial)}</span><p>{escape(title)}</p></div>"
-        f"<h1>{escape(verdict.headline)}</h1>{_tiles(evaluation)}"
+        f"<h1>{escape(verdict.headline)}</h1>{_numbers(evaluation)}"
         f"<p class='verdict'>{escape(verdict.detail)} "
         "<span>Perplexity says between how many equally likely words a model hesitates; lower is better.</span></p>"
         f"{advice}</div><div class='train' aria-hidden='true'></div></header>"
     )
+
+
+def _numbers(evaluation: Evaluation) -> str:
+    """Return the headlines with their intervals, and the speed as a line; without a measured one the plain tiles."""
+    headlines = choose_headlines(evaluation.measures)
+    if not headlines:
+        return _tiles(evaluation)
+    tuned = evaluation.tuned
+    words = []
+    if tuned.first_token_seconds is not None:
+        words.append(f"first token after {number(tuned.first_token_seconds * 1000)} ms")
+    if tuned.tokens_per_second is not None:
+        words.append(f"{number(tuned.tokens_per_second)} tokens per second after it")
+    line = f"<p class='rule'>The tuned model here: {', '.join(words)}.</p>" if words else ""
+    return headline_tiles(headlines) + line
 
 
 def _tiles(evaluation: Evaluation) -> str:
@@ -137,14 +161,15 @@ def _page(title: str, hero: str, sections: Sequence[str], portrait: str) -> str:
     style = resources.files("duologue.evaluate").joinpath("report.css").read_text(encoding="utf-8")
     if portrait:
         style += f".avatar{{background-image:url({portrait})}}"
-    menu = "".join(f"<a href='#{anchor}'>{words}</a>" for anchor, words in _MENU)
+    body = "".join(sections)
+    links = "".join(f"<a href='#{anchor}'>{words}</a>" for anchor, words in _MENU if f"<section id='{anchor}'" in body)
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         "<meta name='color-scheme' content='light dark'>"
         f"<title>{escape(title)}</title><style>{style}</style></head><body>"
-        f"{hero}<nav>{menu}</nav><main>{''.join(sections)}</main></body></html>\n"
+        f"{hero}<nav>{links}</nav><main>{body}</main></body></html>\n"
     )
 
 

@@ -1,130 +1,265 @@
-"""`run`: base and tuned model, one after the other, on the same held-out examples and the same prompts."""
+"""`run`: two models, one after the other, put to the same questions; what comes of it in measures and a verdict."""
 
 import math
+import platform
+import random
 import statistics
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
 
-from duologue import prompt
 from duologue.characters import Character
 from duologue.config import Config
-from duologue.engine import Event, Example, Generator, OnEvent, Sampling
+from duologue.data import DataStats
+from duologue.engine import Example, Generator, OnEvent
 from duologue.errors import EngineError
+from duologue.evaluate.cases import make_cases
+from duologue.evaluate.diary import Diary
+from duologue.evaluate.distributions import distributions
 from duologue.evaluate.evaluation import Evaluation, Side
-from duologue.messages import Message
+from duologue.evaluate.evaluators import load_evaluator
+from duologue.evaluate.gate import held_against, make_gate
+from duologue.evaluate.intervals import unmeasured
+from duologue.evaluate.keep import digest_of, read_observed, write_observed
+from duologue.evaluate.material import general_texts
+from duologue.evaluate.measure import Measure
+from duologue.evaluate.observe import PROMPT_SEED, Begun, Work, observe
+from duologue.evaluate.observed import Known, Observed, ScoreKind
+from duologue.evaluate.speeds import measure_speeds
+from duologue.evaluate.suite import Suite
+from duologue.evaluate.verdict import make_verdict
+from duologue.messages import Conversation
 
-_SCORE_CHUNK = 16  # examples between two moves of the progress bar
 _MAX_LOSS_NATS = 700.0  # exp() of more overflows; a working model stays below ln(vocabulary), about 12
+_PACKAGES = ("duologue", "torch", "transformers", "peft", "xllamacpp", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that is put to the questions.
+
+    Attributes:
+        name: `base`, or the name of a run.
+        model: What it is, to repeat it; part of the digest under which it is kept.
+        open: Loads it.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    open: Callable[[], Generator]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where what was seen is kept, and looked for first.
+
+    Attributes:
+        folder: Of the run; None keeps nothing.
+        others: Folders of runs where it may lie already.
+        is_fresh: See it again, whatever is kept.
+    """
+
+    folder: Path | None = None
+    others: tuple[Path, ...] = ()
+    is_fresh: bool = False
+
+
+def make_work(
+    suite: Suite,
+    config: Config,
+    character: Character,
+    *,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    conversations: tuple[Sequence[Conversation], Sequence[Conversation]] = ((), ()),
+    canaries: Sequence[Example] = (),
+    engine: str = "hf",
+) -> Work:
+    """Return what both models are asked for.
+
+    Args:
+        suite: Says what.
+        config: Of the character's folder; `run.seed` decides every choice.
+        character: Who is talked to.
+        train: Trained examples, of which some are scored where the suite asks for it.
+        validation: Held-out examples; all are scored.
+        conversations: Those that were trained on and those that were held out; some are gone through.
+        canaries: Made-up secrets and their look-alikes.
+        engine: Name of the engine whose speed is measured.
+
+    Raises:
+        ConfigError: The suite's written cases have faults.
+    """
+    seed = config.run.seed
+    examples: dict[ScoreKind, Sequence[Example]] = {"held_out": tuple(validation)}
+    if suite.num_train_samples:
+        places = random.Random(f"{seed}/train sample").sample(
+            range(len(train)), min(suite.num_train_samples, len(train))
+        )
+        examples["train"] = tuple(train[place] for place in sorted(places))
+    if canaries:
+        examples["canary"] = tuple(canaries)
+    return Work(
+        config=config,
+        character=character,
+        examples=examples,
+        texts=general_texts() if suite.scores_general else (),
+        cases=make_cases(suite, character, conversations[1], seed=seed, train=conversations[0]),
+        seeds=suite.seeds,
+        max_new_tokens=suite.max_new_tokens,
+        prompts=config.evaluation.prompts if suite.answers_prompts else (),
+        measure_speed=partial(measure_speeds, engine=engine, lengths=suite.speed_lengths, seed=seed)
+        if suite.speed_lengths
+        else None,
+    )
 
 
 def run(
+    suite: Suite,
+    work: Work,
+    known: Known,
     *,
-    config: Config,
-    character: Character,
-    validation: Sequence[Example],
-    open_base: Callable[[], Generator],
-    open_tuned: Callable[[], Generator],
+    base: Subject,
+    tuned: Subject,
+    stats: DataStats,
     on_event: OnEvent,
+    kept: Kept | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Evaluation:
-    """Measure the base model, close it, then measure the tuned one, so that memory holds one model at a time.
+    """See the base model, close it, see the tuned one, and measure what was seen.
 
     Args:
-        config: Supplies the prompts, the length of the replies and the repetition penalty.
-        character: Whose system text stands before each prompt.
-        validation: Held-out examples; without any the perplexity is None.
-        open_base: Loads the base model.
-        open_tuned: Loads the base model with the adapter.
-        on_event: Receives `evaluating` events with `which`, `done` and `total`.
+        suite: What is looked at.
+        work: What both models are asked for, as `make_work` returns it.
+        known: The yardstick of the evaluators.
+        base: What the tuned model is compared with.
+        tuned: The tuned model.
+        stats: Tells why nothing could be measured.
+        on_event: Receives `evaluating` events.
+        kept: Where what was seen is kept; None keeps nothing.
         clock: Seconds, for the speed of the replies.
 
     Raises:
-        EngineError: Loading or generating failed, or a loss is not a usable number.
+        EngineError: Loading or scoring failed, or a loss is not a usable number.
     """
-    work = _Work(config, character, tuple(validation), on_event, clock)
-    base = _measure(work, open_base, which="base")
-    tuned = _measure(work, open_tuned, which="tuned")
-    return Evaluation(base=base, tuned=tuned, prompts=config.evaluation.prompts)
+    kept = kept or Kept()
+    seen_base = _see(work, base, which="base", kept=kept, on_event=on_event, clock=clock)
+    seen_tuned = _see(work, tuned, which="tuned", kept=kept, on_event=on_event, clock=clock)
+    sides = _side(seen_base, which="base"), _side(seen_tuned, which="tuned")
+    measures, notes = measure_all(suite, known, seen_base, seen_tuned)
+    measures = held_against(measures, known.config.evaluation)
+    evaluation = Evaluation(*sides, prompts=tuple(work.prompts), measures=measures)
+    verdict = make_verdict(evaluation, stats, name=known.character.name)
+    facts = {
+        "verdict": verdict.as_json(),
+        "gate": make_gate(measures, known.config.evaluation).as_json(),
+        "suite": suite.as_json(),
+        "evaluators": dict(suite.evaluators),
+        "seeds": list(suite.seeds),
+        "seed": known.seed,
+        "run": tuned.name,
+        "compared_with": base.name,
+        "models": {"base": dict(seen_base.model), "tuned": dict(seen_tuned.model)},
+        "dialogues": _paired_dialogues(seen_base, seen_tuned),
+        "distributions": distributions(known, seen_base, seen_tuned),
+        "speeds": {
+            side: [{name: getattr(speed, name) for name in speed.__slots__} for speed in seen.speeds]
+            for side, seen in (("base", seen_base), ("tuned", seen_tuned))
+        },
+        "faults": [
+            *notes,
+            *(
+                f"{side}: {fault}"
+                for side, seen in (("base", seen_base), ("tuned", seen_tuned))
+                for fault in seen.faults
+            ),
+        ],
+        "generation": known.config.generation.model_dump(mode="json"),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "machine": {"platform": platform.platform(), "python": platform.python_version()},
+    }
+    return replace(evaluation, facts=facts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    config: Config
-    character: Character
-    validation: tuple[Example, ...]
-    on_event: OnEvent
-    clock: Callable[[], float]
+def measure_all(
+    suite: Suite, known: Known, base: Observed, tuned: Observed
+) -> tuple[tuple[Measure, ...], tuple[str, ...]]:
+    """Return the measures of all evaluators of a suite, and notes about evaluators of another version.
+
+    What an evaluator raises becomes a measure with a fault; the others go on.
+    """
+    measures: list[Measure] = []
+    notes: list[str] = []
+    for name, wanted in suite.evaluators.items():
+        try:
+            evaluator = load_evaluator(name)
+            if evaluator.version != wanted:
+                notes.append(
+                    f"evaluator {name} has version {evaluator.version}, suite {suite.name} was written for {wanted}"
+                )
+            measures += evaluator.measure(known, base, tuned)
+        except Exception as error:  # noqa: BLE001  one evaluator must not take the others with it
+            reason = str(error) if str(error) else type(error).__name__
+            measures.append(unmeasured(f"evaluator.{name}", unit="", better="neither", definition="", reason=reason))
+    return tuple(measures), tuple(notes)
 
 
-@dataclass(frozen=True, slots=True)
-class _TimedReply:
-    text: str
-    first_token_seconds: float | None
-    tokens_per_second: float | None
+def _see(
+    work: Work,
+    subject: Subject,
+    *,
+    which: Literal["base", "tuned"],
+    kept: Kept,
+    on_event: OnEvent,
+    clock: Callable[[], float],
+) -> Observed:
+    digest = digest_of(work, subject.model)
+    if not kept.is_fresh:
+        for folder in dict.fromkeys((*([kept.folder] if kept.folder else []), *kept.others)):
+            if (found := read_observed(folder, digest)) is not None:
+                return replace(found, name=subject.name)
+    diary = Diary(kept.folder, digest)
+    begun = Begun({} if kept.is_fresh else diary.read(), diary.add)
+    diary.start(begun.dialogues)
+    seen = observe(
+        work,
+        subject.open,
+        which=which,
+        name=subject.name,
+        model=subject.model,
+        on_event=on_event,
+        begun=begun,
+        clock=clock,
+    )
+    if kept.folder is not None:
+        write_observed(kept.folder, digest, seen)
+    diary.close()
+    return seen
 
 
-def _measure(work: _Work, open_generator: Callable[[], Generator], *, which: Literal["base", "tuned"]) -> Side:
-    prompts = work.config.evaluation.prompts
-    total = len(work.validation) + len(prompts)
-
-    def report(done: int) -> None:
-        work.on_event(Event("evaluating", values={"which": which, "done": done, "total": total}))
-
-    generator = open_generator()
-    try:
-        report(0)
-        nats, num_tokens = _score(generator, work.validation, report)
-        replies = []
-        for text in prompts:
-            replies.append(_reply(generator, text, work))
-            report(len(work.validation) + len(replies))
-    finally:
-        generator.close()
-    loss = nats / num_tokens if num_tokens else None
+def _side(seen: Observed, *, which: Literal["base", "tuned"]) -> Side:
+    scores = seen.scores_of("held_out")
+    num_tokens = sum(score.num_tokens for score in scores)
+    loss = sum(score.nats for score in scores) / num_tokens if num_tokens else None
+    answers = [dialogue.replies[0] for dialogue in seen.dialogues if dialogue.seed == PROMPT_SEED]
+    speeds = [
+        (reply.num_tokens - 1) / (reply.seconds - reply.first_token_seconds)
+        for reply in answers
+        if reply.first_token_seconds is not None and reply.seconds > reply.first_token_seconds
+    ]
+    first = [reply.first_token_seconds for reply in answers if reply.first_token_seconds is not None]
     return Side(
         loss=loss,
         perplexity=None if loss is None else _perplexity(loss, which=which),
         num_scored_tokens=num_tokens,
-        tokens_per_second=_median([reply.tokens_per_second for reply in replies]),
-        first_token_seconds=_median([reply.first_token_seconds for reply in replies]),
-        replies=tuple(reply.text for reply in replies),
+        tokens_per_second=statistics.median(speeds) if speeds else None,
+        first_token_seconds=statistics.median(first) if first else None,
+        replies=tuple(reply.text for reply in answers),
     )
-
-
-def _score(generator: Generator, validation: Sequence[Example], report: Callable[[int], None]) -> tuple[float, int]:
-    nats, num_tokens = 0.0, 0
-    ordered = sorted(validation, key=lambda example: example.num_tokens)  # equal lengths together: little padding
-    for at in range(0, len(ordered), _SCORE_CHUNK):
-        part = ordered[at : at + _SCORE_CHUNK]
-        part_nats, part_tokens = generator.score(part)
-        nats, num_tokens = nats + part_nats, num_tokens + part_tokens
-        report(at + len(part))
-    return nats, num_tokens
-
-
-def _reply(generator: Generator, text: str, work: _Work) -> _TimedReply:
-    messages = prompt.build(work.character, (Message("user", text),), user_name=work.config.character.user_name)
-    prompt_ids = generator.tokenizer.render(messages, add_generation_prompt=True)
-    sampling = Sampling(
-        max_new_tokens=work.config.evaluation.max_new_tokens,
-        temperature=0,
-        repetition_penalty=work.config.generation.repetition_penalty,
-    )
-    started = work.clock()
-    arrivals: list[tuple[int, float]] = []  # tokens so far, and when
-    texts = []
-    for piece in generator.stream(prompt_ids, sampling, cancel=threading.Event()):
-        texts.append(piece.text)
-        if piece.num_tokens > (arrivals[-1][0] if arrivals else 0):
-            arrivals.append((piece.num_tokens, work.clock()))
-    if not arrivals:
-        return _TimedReply("".join(texts).strip(), None, None)
-    (first_count, first_at), (last_count, last_at) = arrivals[0], arrivals[-1]
-    speed = (last_count - first_count) / (last_at - first_at) if last_at > first_at else None
-    return _TimedReply("".join(texts).strip(), first_at - started, speed)
 
 
 def _perplexity(loss: float, *, which: str) -> float:
@@ -137,6 +272,38 @@ def _perplexity(loss: float, *, which: str) -> float:
     return math.exp(loss)
 
 
-def _median(values: Sequence[float | None]) -> float | None:
-    measured = [value for value in values if value is not None]
-    return statistics.median(measured) if measured else None
+def _paired_dialogues(base: Observed, tuned: Observed) -> list[dict[str, Any]]:
+    """Return the dialogues side by side; what only one model got through has no answers of the other."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for side, seen in (("base", base), ("tuned", tuned)):
+        for dialogue in seen.dialogues:
+            if dialogue.seed == PROMPT_SEED:
+                continue
+            case = dialogue.case
+            row = found.setdefault(
+                (case.id, dialogue.seed),
+                {
+                    "case": case.id,
+                    "kind": case.kind,
+                    "seed": dialogue.seed,
+                    "turns": [
+                        {
+                            "user": text,
+                            "base": None,
+                            "tuned": None,
+                            "reference": case.references[at] if at < len(case.references) else "",
+                        }
+                        for at, text in enumerate(case.user_turns)
+                    ],
+                },
+            )
+            for turn, reply in zip(row["turns"], dialogue.replies, strict=True):
+                turn[side] = reply.text
+    return list(found.values())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,9 +1,10 @@
 """The sections of the report: each turns one part of a run into HTML."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from duologue.data import Account, DataStats
 from duologue.evaluate.evaluation import Evaluation
+from duologue.evaluate.markup import details, drawing, legend, section, table
 from duologue.evaluate.plots import LARGEST_RATIO, NUM_PART_COLOURS, Bar, PageWidth, draw_bars, draw_loss, draw_memory
 from duologue.evaluate.words import deviation, escape, measure_name, number
 from duologue.plan import Plan
@@ -17,8 +18,11 @@ def loss_section(
     *,
     sampled: Sequence[ReplyRecord] = (),
     kept_step: int = 0,
+    is_from_base: bool = True,
 ) -> str:
     """Return the loss curve with the held-out points, the base model's at step 0, and the replies on the way.
+
+    Steps that compare replies have no loss per token; `feedback_section` shows what they did.
 
     Args:
         history: The steps of the run.
@@ -26,28 +30,30 @@ def loss_section(
         evaluation: Base and tuned model.
         sampled: Replies that were drawn while the run went.
         kept_step: Step whose adapter was kept; 0 when the last was.
+        is_from_base: Whether the base model is what the run began with.
     """
     held_out = dict(validation_points)
-    if evaluation.base.loss is not None:
+    if is_from_base and evaluation.base.loss is not None:
         held_out.setdefault(0, evaluation.base.loss)
     if evaluation.tuned.loss is not None and history:
         held_out.setdefault(kept_step or history[-1].step, evaluation.tuned.loss)
     points = sorted(held_out.items())
     if not history and not points:
         return section("learning", "How it learned", "<p>This run recorded no step.</p>")
-    entries = [("blue", "training loss and its moving average"), ("amber", "held-out loss")]
-    entries = entries if points else entries[:1]
-    if any(record.is_spike for record in history):
+    plain = [record for record in history if not record.is_comparison]
+    entries = [("blue", "training loss and its moving average")] if plain or not points else []
+    entries += [("amber", "held-out loss")] if points else []
+    if any(record.is_spike for record in plain):
         entries.append(("ink", "loss spike"))
-    legend = _legend(entries)
-    drawing = _drawing(lambda width: draw_loss(history, points, width=width), label="Loss by optimizer step")
+    key = legend(entries)
+    curve = drawing(lambda width: draw_loss(plain, points, width=width), label="Loss by optimizer step")
     words = _loss_words(history, points)
     if kept_step:
         words += f" The adapter is that of step {kept_step:,}, which was best; the run could end early."
-    body = legend + drawing + f"<p class='note'>{words}</p>"
+    body = key + curve + f"<p class='note'>{words}</p>"
     if sampled:
         rows = [(f"{reply.step:,}", reply.prompt, reply.text, reply.faults or "passes") for reply in sampled]
-        body += _details("Replies on the way", _table(("step", "prompt", "reply", "checks"), rows, numeric_from=None))
+        body += details("Replies on the way", table(("step", "prompt", "reply", "checks"), rows, numeric_from=None))
     return section("learning", "How it learned", body)
 
 
@@ -77,15 +83,15 @@ def plan_section(plan: Plan, plan_versus_actual: Mapping[str, Mapping[str, float
         entries = [("amber", "measured"), ("ink", mark)]
         if any(bar.ratio > LARGEST_RATIO for bar in bars):
             entries.append(("blue", f"cut off at {LARGEST_RATIO:g} times the plan"))
-        body += _legend(entries)
-        body += _drawing(lambda width: draw_bars(bars, width=width), label="Measured as a share of the plan")
-    body += _table(("measure", "plan", "interval", "measured", "deviation"), rows, numeric_from=1)
+        body += legend(entries)
+        body += drawing(lambda width: draw_bars(bars, width=width), label="Measured as a share of the plan")
+    body += table(("measure", "plan", "interval", "measured", "deviation"), rows, numeric_from=1)
     if learned:
         body += f"<p class='note'>{escape(learned)}</p>"
     reasons = [(reason.setting, reason.value, reason.why) for reason in plan.reasons]
-    body += _details("Why these settings", _table(("setting", "value", "why"), reasons, numeric_from=None))
+    body += details("Why these settings", table(("setting", "value", "why"), reasons, numeric_from=None))
     assumed = "".join(f"<li>{escape(line)}</li>" for line in plan.assumptions)
-    body += _details("What the plan assumed", f"<ul>{assumed}</ul>")
+    body += details("What the plan assumed", f"<ul>{assumed}</ul>")
     return section("plan", "Plan and reality", body)
 
 
@@ -109,19 +115,26 @@ def memory_section(plan: Plan, *, measured_gib: float | None) -> str:
     )
     if memory.device_gib > memory.allocated_gib:
         note += " The measured peak counts tensors only, not what the allocator keeps and the driver needs."
-    body = _drawing(draw, label="Memory by component")
+    body = drawing(draw, label="Memory by component")
     body += f"<table>{rows}{total}</table><p class='note'>{escape(note)}</p>"
     return section("memory", "Memory", body)
 
 
-def account_section(account: Account, stats: DataStats) -> str:
-    """Return what happened to every row of the data."""
+def account_section(account: Account, stats: DataStats, *, learned_by: str = "") -> str:
+    """Return what happened to every row of the data.
+
+    Args:
+        account: The account of the files.
+        stats: Token counts.
+        learned_by: The run that learned from these files, where the report's own run learned from feedback.
+    """
     kept = (
         f"{account.num_conversations:,} conversations with {account.num_turns:,} replies were kept, "
         f"{account.num_dropped:,} rows were dropped, {account.num_duplicates:,} of them as duplicates."
     )
+    whose = f"Learned by run {learned_by}, where this one started" if learned_by else "To learn from"
     tokens = (
-        f"To learn from: {stats.num_tokens:,} tokens in {stats.num_train_examples:,} examples; "
+        f"{whose}: {stats.num_tokens:,} tokens in {stats.num_train_examples:,} examples; "
         f"{stats.num_trained_tokens:,} of them are the character's own words. "
         f"Held out: {stats.num_validation_tokens:,} tokens in {stats.num_validation_examples:,} examples. "
         f"The longest example has {stats.max_tokens:,} tokens."
@@ -136,29 +149,11 @@ def account_section(account: Account, stats: DataStats) -> str:
         for file in account.files
     ]
     body = f"<p>{escape(kept)}</p><p>{escape(tokens)}</p>"
-    body += _table(("file", "rows", "kept", "dropped"), files, numeric_from=1)
+    body += table(("file", "rows", "kept", "dropped"), files, numeric_from=1)
     if account.faults:
         reasons = [(reason, f"{count:,}") for reason, count in account.reasons().items()]
-        body += _details("What was wrong with rows", _table(("reason", "rows"), reasons, numeric_from=1))
+        body += details("What was wrong with rows", table(("reason", "rows"), reasons, numeric_from=1))
     return section("data", "The data", body)
-
-
-def replies_section(evaluation: Evaluation, *, name: str, initial: str) -> str:
-    """Return every prompt with the replies of both models side by side."""
-    answered = zip(evaluation.prompts, evaluation.base.replies, evaluation.tuned.replies, strict=True)
-    pairs = "".join(
-        f"<li><p class='prompt'>{escape(prompt)}</p><div class='pair'>"
-        f"{_reply('base', 'base model', base, avatar='')}"
-        f"{_reply('tuned', name, tuned, avatar=initial)}</div></li>"
-        for prompt, base, tuned in answered
-    )
-    note = "Both models always took the most likely token, so these replies can be repeated exactly."
-    return section("replies", "Before and after", f"<ol class='replies'>{pairs}</ol><p class='note'>{note}</p>")
-
-
-def section(anchor: str, heading: str, body: str) -> str:
-    """Return a titled section that the page's menu can point to."""
-    return f"<section id='{anchor}'><h2>{escape(heading)}</h2>{body}</section>"
 
 
 def _loss_words(history: Sequence[StepRecord], points: Sequence[tuple[int, float]]) -> str:
@@ -166,6 +161,9 @@ def _loss_words(history: Sequence[StepRecord], points: Sequence[tuple[int, float
     if history:
         minutes = sum(record.seconds for record in history) / 60
         words.append(f"{len(history):,} optimizer steps in {number(minutes)} minutes.")
+    compared = [record.step for record in history if record.is_comparison]
+    if compared:
+        words.append(f"From step {compared[0]:,} on replies were compared, whose loss is not one per token.")
     spikes = [record.step for record in history if record.is_spike]
     if spikes:
         shown = ", ".join(f"{step:,}" for step in spikes[:10]) + (", and later" if len(spikes) > 10 else "")
@@ -191,38 +189,6 @@ def _forecast_words(plan: Plan) -> str:
         f"{number(time.low_minutes)} and {number(time.high_minutes)}; {price} USD of electricity"
     )
     return f"{words}." if cost.rent_usd is None else f"{words}, or {cost.rent_usd:.2f} USD for such a GPU by the hour."
-
-
-def _drawing(draw: Callable[[PageWidth], str], *, label: str) -> str:
-    return (
-        f"<figure role='img' aria-label='{escape(label)}'>"
-        f"<div class='wide'>{draw('wide')}</div><div class='narrow'>{draw('narrow')}</div></figure>"
-    )
-
-
-def _legend(entries: Sequence[tuple[str, str]]) -> str:
-    items = "".join(f"<li><i class='swatch' style='background:var(--{c})'></i>{escape(w)}</li>" for c, w in entries)
-    return f"<ul class='legend'>{items}</ul>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]], *, numeric_from: int | None) -> str:
-    def cells(row: Sequence[object], tag: str) -> str:
-        first = len(row) if numeric_from is None else numeric_from
-        kinds = ["" if at < first else " class='number'" for at in range(len(row))]
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
-
-    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<div class='scroll'><table><thead><tr>{cells(head, 'th')}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def _details(summary: str, body: str) -> str:
-    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
-
-
-def _reply(kind: str, speaker: str, text: str, *, avatar: str) -> str:
-    picture = f"<span class='avatar'>{escape(avatar)}</span>" if avatar else ""
-    words = escape(text) if text else "<em>(nothing)</em>"
-    return f"<div class='reply {kind}'><p class='speaker'>{picture}{escape(speaker)}</p><p>{words}</p></div>"
 
 
 def _file_name(path: str) -> str:

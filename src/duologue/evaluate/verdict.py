@@ -1,6 +1,7 @@
 """The verdict of an evaluation in plain words."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from duologue.data import DataStats
 from duologue.evaluate.evaluation import Evaluation
@@ -18,11 +19,17 @@ class Verdict:
         headline: One short sentence.
         detail: The numbers behind it, in words.
         advice: What to do next; empty when nothing needs doing.
+        outcome: The same in a word: `better`, `worse`, `same`, `not measured`.
     """
 
     headline: str
     detail: str
     advice: str
+    outcome: Literal["better", "worse", "same", "not measured"] = "not measured"
+
+    def as_json(self) -> dict[str, str]:
+        """Return the verdict as it stands in `evaluation.json`."""
+        return {"outcome": self.outcome, "headline": self.headline, "detail": self.detail, "advice": self.advice}
 
 
 def make_verdict(evaluation: Evaluation, stats: DataStats, *, name: str) -> Verdict:
@@ -43,23 +50,38 @@ def make_verdict(evaluation: Evaluation, stats: DataStats, *, name: str) -> Verd
         f"perplexity went from {before:.2f} to {after:.2f}"
     )
     few = "That is a small sample: take it as a hint." if tokens < _FEW_TOKENS else ""
+    broken = _broken_words(evaluation)
     if change >= _NO_CHANGE_FRACTION:
         return Verdict(
             f"It worked: what {name} says is {percent(change)} less surprising to the tuned model.",
             f"{numbers}, {percent(change, digits=1)} lower.",
-            few,
+            _joined(broken, few),
+            "better",
         )
     if change > -_NO_CHANGE_FRACTION:
         advice = "Train longer (training.num_epochs), or give it more conversations."
         return Verdict(
-            f"Little changed: the tuned model knows {name} hardly better.", f"{numbers}.", f"{advice} {few}".strip()
+            f"Little changed: the tuned model knows {name} hardly better.",
+            f"{numbers}.",
+            _joined(broken, advice, few),
+            "same",
         )
     advice = "Train for fewer epochs (training.num_epochs), or with a lower training.learning_rate."
     return Verdict(
         f"It got worse: what {name} says surprises the tuned model more than the base model.",
         f"{numbers}, {percent(change, digits=1)} higher.",
-        f"{advice} {few}".strip(),
+        _joined(broken, advice, few),
+        "worse",
     )
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _broken_words(evaluation: Evaluation) -> str:
+    broken = [measure.name for measure in evaluation.measures if measure.is_broken]
+    return f"Over its limit in [evaluation]: {', '.join(broken)}." if broken else ""
 
 
 def _unknown(stats: DataStats) -> Verdict:

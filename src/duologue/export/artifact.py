@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +14,50 @@ CARD = "README.md"
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An exported folder.
+    """An export: a folder with its label, or one file.
 
     Attributes:
-        path: The folder.
+        path: The folder or file.
         sha256: Digest of every file in it by name, the label left out.
-        parity: How near it is to the adapter on the base it was trained on.
-        onto: Which weights of the base the adapter was folded onto.
+        parity: How near it is to the adapter on the base it was trained on; None where there is nothing to compare.
+        onto: Which weights of the base the adapter was folded onto; None where it was not.
+        more: What else there is to say of it, as JSON.
     """
 
     path: Path
     sha256: dict[str, str]
-    parity: Parity
-    onto: Onto
+    parity: Parity | None = None
+    onto: Onto | None = None
+    more: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the artifact as JSON."""
-        return {
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "parity": self.parity.as_json(),
-            "onto": self.onto,
-        }
+        return {"path": str(self.path), "sha256": self.sha256, **_said(self.parity, self.onto, self.more)}
 
 
-def write_label(folder: Path, *, parity: Parity, onto: Onto) -> dict[str, str]:
+def write_label(
+    folder: Path, *, parity: Parity | None = None, onto: Onto | None = None, more: dict[str, Any] | None = None
+) -> dict[str, str]:
     """Write the label of a finished export beside its files and return their digests."""
     digests = {
-        path.relative_to(folder).as_posix(): _sha256(path)
+        path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != LABEL
     }
-    document = {"format": 1, "sha256": digests, "parity": parity.as_json(), "onto": onto}
+    document = {"format": 1, "sha256": digests, **_said(parity, onto, more or {})}
     (folder / LABEL).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return digests
+
+
+def read_label(folder: Path) -> dict[str, Any] | None:
+    """Return the label of an export, or None where there is none that can be read."""
+    try:
+        document = json.loads((folder / LABEL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(document, dict) or not isinstance(document.get("sha256"), dict):
+        return None
+    return document
 
 
 def foreign_files(folder: Path) -> tuple[str, ...]:
@@ -55,26 +65,24 @@ def foreign_files(folder: Path) -> tuple[str, ...]:
 
     Weights are told by their name alone: reading tens of GiB to see that they are ours would take minutes.
     """
-    digests = _labelled(folder)
-    if digests is None:
+    label = read_label(folder)
+    if label is None:
         return tuple(sorted(path.name for path in folder.iterdir()))
+    digests: dict[str, str] = label["sha256"]
     present = sorted(path for path in folder.rglob("*") if not path.is_dir())
     names = [path.relative_to(folder).as_posix() for path in present]
     foreign = [name for name in names if name not in digests and name != LABEL]
-    if CARD in names and CARD not in foreign and _sha256(folder / CARD) != digests[CARD]:
+    if CARD in names and CARD not in foreign and sha256_of(folder / CARD) != digests[CARD]:
         foreign.append(CARD)
     return tuple(foreign)
 
 
-def _labelled(folder: Path) -> dict[str, str] | None:
-    try:
-        document = json.loads((folder / LABEL).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    digests = document.get("sha256") if isinstance(document, dict) else None
-    return digests if isinstance(digests, dict) else None
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _said(parity: Parity | None, onto: Onto | None, more: dict[str, Any]) -> dict[str, Any]:
+    folded = {"onto": onto} if onto else {}
+    return {"parity": parity.as_json() if parity else None, **folded, **more}

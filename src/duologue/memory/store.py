@@ -278,6 +278,10 @@ class MemoryStore:
         """Forget everything one character remembers about one user."""
         return self._forget_where("user = ? AND character = ?", (scope.user, scope.character))
 
+    def forget_user(self, user: str) -> Receipt:
+        """Forget everything any character remembers about one user."""
+        return self._forget_where("user = ?", (user,))
+
     def copy_marks(
         self,
         session_id: str,

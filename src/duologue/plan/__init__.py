@@ -6,7 +6,7 @@ from duologue.later import offered_later
 from duologue.plan.advise import Advice
 from duologue.plan.calibration import Calibration, CalibrationTarget, Learned, Measured
 from duologue.plan.calibration import load as load_calibration
-from duologue.plan.chatting import ChatPlan
+from duologue.plan.chatting import ChatPlan, plan_chat
 from duologue.plan.cost import CostPlan
 from duologue.plan.example_data import cut_stats, example_stats
 from duologue.plan.gpus import hardware_for
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from duologue.plan.audit import Audit, audit_file
     from duologue.plan.cloud import CloudJob, cloud_task, default_bucket
     from duologue.plan.compare import Comparison, compare_recipes
+    from duologue.plan.feedback import FeedbackWork, plan_feedback
     from duologue.plan.knobs import Knob, find_knobs
     from duologue.plan.learning import keep_run
     from duologue.plan.points import PointPrediction, predict_points
@@ -43,6 +44,7 @@ _LATER = {
     "audit": ("Audit", "audit_file"),
     "cloud": ("CloudJob", "cloud_task", "default_bucket"),
     "compare": ("Comparison", "compare_recipes"),
+    "feedback": ("FeedbackWork", "plan_feedback"),
     "knobs": ("Knob", "find_knobs"),
     "learning": ("keep_run",),
     "points": ("PointPrediction", "predict_points"),
@@ -74,6 +76,7 @@ __all__ = [
     "Comparison",
     "Component",
     "CostPlan",
+    "FeedbackWork",
     "Found",
     "Knob",
     "Learned",
@@ -111,6 +114,8 @@ __all__ = [
     "lora_settings",
     "machine_of",
     "make_plan",
+    "plan_chat",
+    "plan_feedback",
     "plan_from_json",
     "predict_points",
     "ways_out",

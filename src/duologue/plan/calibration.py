@@ -4,21 +4,17 @@ A ratio is always measured over the *law*, the prediction without any calibratio
 The factor of a kind of runs is the median of its last runs, drawn towards 1 while they are few.
 """
 
-import contextlib
 import json
 import math
 import os
 import statistics
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from duologue.engine import Precision, Probe, Quantization
-
-if sys.platform != "win32":
-    import fcntl
+from duologue.store import written_alone
 
 _VERSION = 1
 _RUNS_USED = 9  # an odd number has a middle; older runs tell of older software
@@ -215,7 +211,7 @@ def record(path: Path, entry: Entry) -> Calibration:
         return replace(kept, note=f"{kept.note} The run was not kept for the next plan: {reason}.".strip())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with written_alone(path):
             before = load(path)
             if not before.is_ours:
                 return before
@@ -298,12 +294,3 @@ def _put_aside(path: Path) -> Calibration:
     return Calibration(
         note=f"{path}: the calibration file was damaged; it is kept as {aside.name}, and learning starts anew."
     )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait for other processes that write the same file; on Windows the last one to write wins."""
-    with path.with_name(f".{path.name}.lock").open("w", encoding="utf-8") as handle:
-        if sys.platform != "win32":
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

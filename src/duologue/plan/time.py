@@ -200,7 +200,12 @@ def _load_seconds(workload: Workload) -> float:
 
 def _reading_seconds(workload: Workload, machine: Machine) -> float:
     """One forward pass over the validation split."""
-    tokens = workload.stats.num_validation_tokens
+    return reading_seconds(workload, machine, num_tokens=workload.stats.num_validation_tokens)
+
+
+def reading_seconds(workload: Workload, machine: Machine, *, num_tokens: float) -> float:
+    """Return the duration of one forward pass over so many tokens, in the micro-batches of training."""
+    tokens = num_tokens
     if machine.gpu_facts is None:
         return tokens * _cpu_seconds_per_token(workload, machine, with_backward=False)
     at_once = workload.micro_batch_size * workload.mean_tokens

@@ -5,7 +5,7 @@ Stable parts come first (system text, persona, constant lore, example dialogue),
 """
 
 from duologue.prompt.blocks import Block, BlockKind
-from duologue.prompt.build import build, raw_system_text, system_text
+from duologue.prompt.build import build, persona_text, raw_system_text, system_text
 from duologue.prompt.layout import arrange, stand_before
 from duologue.prompt.quote import MEMORY_HEADER, framed, quotable, quote, quote_row
 
@@ -16,6 +16,7 @@ __all__ = [
     "arrange",
     "build",
     "framed",
+    "persona_text",
     "quotable",
     "quote",
     "quote_row",

@@ -50,3 +50,8 @@ def raw_system_text(character: Character) -> str:
 def _default_text(character: Character) -> str:
     fields = (character.description, character.personality, character.scenario)
     return " ".join(["You are {{char}}.", *(field.strip() for field in fields if field.strip())])
+
+
+def persona_text(persona: str, *, user_name: str) -> str:
+    """Return what stands behind the system text for the user's own description; empty when there is none."""
+    return f"About {user_name}: {persona.strip()}" if persona.strip() else ""

@@ -23,7 +23,7 @@ class Ticket:
 
     Attributes:
         owner: Who waits.
-        lane: The model that is waited for; one reply at a time.
+        lane: The model that is waited for.
         arrival: Number in the order of arrival.
         round: In which round it is its turn; an owner has one turn a round.
         moved: Told the place whenever it changes: 1 is next, 0 is at the model.
@@ -52,12 +52,14 @@ class Line:
     Args:
         max_waiting: Tickets that may wait; more are refused.
         max_running: Lanes that may be at work at the same time.
+        per_lane: Tickets that may be at work in each.
     """
 
-    def __init__(self, max_waiting: int, *, max_running: int = 1) -> None:
+    def __init__(self, max_waiting: int, *, max_running: int = 1, per_lane: int = 1) -> None:
         """Start with nobody in it."""
         self._max_waiting = max_waiting
         self._max_running = max_running
+        self._per_lane = per_lane
         self._lock = threading.Lock()
         self._num_arrived = 0
         self._round = 0  # of the ticket that was called last
@@ -77,7 +79,7 @@ class Line:
             self._next_rounds[owner] = ticket.round + 1
             self._waiting.append(ticket)
             # Beside those who wait there may be as many newcomers as there are free models.
-            num_free = self._max_running - len(self._running)
+            num_free = self._max_running * self._per_lane - len(self._running)
             if len(self._waiting) > self._max_waiting + num_free:
                 self._drop_last(ticket)
             self._tell()
@@ -128,9 +130,9 @@ class Line:
 
     def _admit(self) -> None:
         for ticket in self._ordered():
-            if len(self._running) >= self._max_running:
-                break
-            if ticket.is_ready and all(other.lane != ticket.lane for other in self._running):
+            lanes = Counter(other.lane for other in self._running)
+            has_room = lanes[ticket.lane] < self._per_lane if lanes[ticket.lane] else len(lanes) < self._max_running
+            if ticket.is_ready and has_room:
                 self._waiting.remove(ticket)
                 self._running.append(ticket)
                 ticket.is_running = True

@@ -75,7 +75,7 @@ def build_app(
     from duologue.serve.door.routes import make_door_routes
     from duologue.serve.page import make_page_routes, mount_page
 
-    generations = Generations(home.server.max_waiting, max_running=home.server.max_models)
+    generations = Generations(home.server.max_waiting, max_running=home.server.max_models, per_lane=library.num_replies)
     limits = Limits(home.guard, redis_url=redis_url)
     door = door or Door.open(library.root, home, shared_key=api_key)
     core = Core(home, library, generations, limits, door.age)
@@ -90,7 +90,7 @@ def build_app(
     entries = library.entries()
     title = entries[0].name if len(entries) == 1 else "duologue"
     app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    crowd = Crowd(home.server.max_waiting + home.server.max_models)
+    crowd = Crowd(home.server.max_waiting + home.server.max_models * library.num_replies)
     facts = app.state.facts = ServeFacts(
         generations, home.guard.rating, door, crowd, shutdown_seconds=home.server.shutdown_seconds
     )
@@ -110,7 +110,7 @@ def build_app(
     app.add_middleware(BodyLimit)
     app.add_middleware(KnownPaths)
     app.add_middleware(EndsWithServer, ending=facts.ending)
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(SafeHeaders, frame_ancestors=door.site.frame_ancestors)
     app.add_middleware(Forwarded, trusted_proxies=home.server.trusted_proxies)
     app.add_middleware(Measured, metrics=core.metrics)
     return app

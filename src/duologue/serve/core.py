@@ -2,21 +2,29 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from starlette.types import Scope
 
 from duologue.config import Home
 from duologue.errors import GuardError
-from duologue.guard import RATINGS, Limits
+from duologue.guard import RATINGS, Limits, Rating
 from duologue.serve.generation import Generation, Generations, OpenStream, Terms
 from duologue.serve.library import Entry, Library
 from duologue.serve.metrics import Metrics
 from duologue.serve.quota_headers import note_grant
 from duologue.serve.visitor import Visitor, address_of, visitor_of
 
-if TYPE_CHECKING:  # the door's routes use the page's parser of bodies, and the page works with the core
-    from duologue.serve.door import AgeGate
+
+class Gate(Protocol):
+    """Who may talk to a character that is not for everyone: the door's `AgeGate`, which is built above the core."""
+
+    def require(self, visitor: Visitor, rating: Rating) -> None:
+        """Refuse a visitor who has not shown to be an adult.
+
+        Raises:
+            GuardError: With reason `age_required`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class Core:
     library: Library
     generations: Generations
     limits: Limits
-    age: "AgeGate"
+    age: Gate
     metrics: Metrics = field(default_factory=Metrics)
 
     def entry(self, scope: Scope, character_id: str) -> Entry:

@@ -41,7 +41,7 @@ class Terms:
 
     Attributes:
         owner: Who waits for it; nobody's requests pass everyone else's.
-        lane: The model; it makes one reply at a time.
+        lane: The model; it makes one reply at a time, or a few.
         session_id: The chat it belongs to; empty when it belongs to none.
         require_allowed: Raises a `GuardError` once its visitor may no longer read it; asked while it is made.
         ended: Called with the number of generated tokens, whatever the end was.
@@ -199,11 +199,12 @@ class Generations:
     Args:
         max_waiting: Replies that may wait while one runs.
         max_running: Models that may be at work at the same time.
+        per_lane: Replies that one of them makes at the same time.
     """
 
-    def __init__(self, max_waiting: int, *, max_running: int = 1) -> None:
+    def __init__(self, max_waiting: int, *, max_running: int = 1, per_lane: int = 1) -> None:
         """Start with none."""
-        self._line = Line(max_waiting, max_running=max_running)
+        self._line = Line(max_waiting, max_running=max_running, per_lane=per_lane)
         self._lock = threading.Lock()
         self._running: dict[Generation, tuple[str, threading.Thread]] = {}
         self._end: DuologueError | None = None

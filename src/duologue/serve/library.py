@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from duologue.characters import Character
-from duologue.chat import Bot, load_folder_character, slug
+from duologue.chat import Bot, duels, load_folder_character, slug
 from duologue.config import CONFIG_NAME, Config, Home, load_config
 from duologue.engine import Adapter, EngineName, Shelf
 from duologue.errors import DuologueError, GuardError
@@ -19,7 +19,7 @@ from duologue.guard import RATINGS, Rating
 from duologue.train import Run, list_runs
 
 _READ_SUFFIXES = frozenset({".toml", ".json", ".png", ".charx"})
-BASE_RUN = "base"  # names the character on its base model, without an adapter
+BASE_RUN = duels.BASE  # names the character on its base model, without an adapter
 
 
 class OpenBot(Protocol):
@@ -72,6 +72,7 @@ class Library:
         overrides: Lines of `--set` for a home that is a character's folder itself.
         shelf: Where the bots have their models; None when each has its own.
         engine: Which engine replies.
+        num_replies: Replies that one model makes at the same time.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class Library:
         overrides: tuple[str, ...] = (),
         shelf: Shelf | None = None,
         engine: EngineName = "hf",
+        num_replies: int = 1,
     ) -> None:
         """Open nothing."""
         self.root = root
         self.shelf = shelf
         self.engine = engine
+        self.num_replies = num_replies
         self._home = home
         self._open_bot = open_bot
         self._overrides = overrides

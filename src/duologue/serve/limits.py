@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -22,7 +23,7 @@ STREAMED_BODIES = {"/page/uploads": 512 * 2**20}
 _STREAM_PART_SECONDS = 60.0  # between two parts of such a body
 # What the page needs of Gradio. The rest (uploads, proxies, file access, its own API) stays shut.
 _PATHS = frozenset({"/", "/health", "/login", "/logout", "/age", "/theme.css", "/favicon.ico"})
-_PATHS |= {"/metrics", "/openapi.json", "/props", "/tokenize", "/detokenize"}
+_PATHS |= {"/metrics", "/openapi.json", "/props", "/tokenize", "/detokenize", "/completion"}
 _PATHS_BELOW = ("/v1/", "/page/", "/age/", "/assets/", "/static/", "/gradio_api/heartbeat/")
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -120,11 +121,16 @@ class SafeHeaders:
     """Adds headers that forbid loading anything from elsewhere, framing, and guessing of content types.
 
     The page's own inline scripts are allowed by their hash, so a script that reached the page in a message is not.
+
+    Args:
+        app: The app behind it.
+        frame_ancestors: Sites that may frame the page all the same.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, frame_ancestors: Sequence[str] = ()) -> None:
         """Keep the app."""
         self._app = app
+        self._framing = " ".join(frame_ancestors) or "'none'"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request with the headers added."""
@@ -138,7 +144,7 @@ class SafeHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                _add_headers(headers)
+                _add_headers(headers, framing=self._framing)
                 if headers.get("content-type", "").startswith("text/html"):
                     held.append(message)
                     return
@@ -147,7 +153,8 @@ class SafeHeaders:
                 if message.get("more_body"):
                     return
                 body = b"".join(part.get("body", b"") for part in held[1:])
-                policy = _REPORT_POLICY if _is_report(scope["path"]) else content_security_policy(body)
+                is_report = _is_report(scope["path"])
+                policy = _REPORT_POLICY if is_report else content_security_policy(body, framing=self._framing)
                 MutableHeaders(scope=held[0])["Content-Security-Policy"] = policy
                 for part in held:
                     await send(part)
@@ -158,7 +165,7 @@ class SafeHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-def content_security_policy(page: bytes = b"") -> str:
+def content_security_policy(page: bytes = b"", *, framing: str = "'none'") -> str:
     """Return the policy for a page: everything from this server, and only the inline scripts the page has now."""
     digests = (
         base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(page) if script
@@ -167,7 +174,7 @@ def content_security_policy(page: bytes = b"") -> str:
     return (
         f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
         "font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; "
-        "frame-ancestors 'none'"
+        f"frame-ancestors {framing}"
     )
 
 
@@ -176,12 +183,13 @@ def _is_report(path: str) -> bool:
     return path.startswith("/page/characters/") and path.endswith("/report")
 
 
-def _add_headers(headers: MutableHeaders) -> None:
+def _add_headers(headers: MutableHeaders, *, framing: str) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Frame-Options"] = "DENY"
+    if framing == "'none'":  # this older header can name no site
+        headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "no-referrer"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"
-    headers["Content-Security-Policy"] = content_security_policy()
+    headers["Content-Security-Policy"] = content_security_policy(framing=framing)
 
 
 def _streamed(scope: Scope, receive: Receive) -> Receive:

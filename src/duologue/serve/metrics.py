@@ -23,7 +23,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _ROUTES = frozenset(
     {
         *("/", "/health", "/metrics", "/props", "/tokenize", "/detokenize", "/openapi.json", "/login"),
-        *("/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/embeddings"),
+        *("/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/completion"),
     }
 )
 

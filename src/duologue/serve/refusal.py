@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from duologue.errors import DataError, DuologueError, GuardError
+from duologue.errors import DataError, DuologueError, FormError, GuardError
 from duologue.store import is_of_storage
 
 _BAD_REQUEST = "invalid_request_error"
@@ -27,6 +27,7 @@ _GUARD_STATUS = {
     "training_running": 409,
 }
 _GUARD_CODE = {"too_long_for_context": "context_length_exceeded", "content_policy": "content_policy_violation"}
+_FIELDS = ("prompt", "response_format", "grammar", "json_schema")
 _DISK_RETRY_SECONDS = 30.0
 _TYPES = {429: "rate_limit_error", 503: "unavailable_error", 500: "server_error"}
 
@@ -77,7 +78,7 @@ def as_api_error(error: DuologueError) -> ApiError:
             _GUARD_STATUS.get(error.reason, 400),
             error.sentence(),
             code=_GUARD_CODE.get(error.reason, error.reason),
-            param="" if error.reason in _GUARD_STATUS else "prompt" if error.where == "prompt" else "messages",
+            param=_param(error),
             retry_after_seconds=error.retry_after_seconds,
         )
     if is_of_storage(error.__cause__):
@@ -86,4 +87,13 @@ def as_api_error(error: DuologueError) -> ApiError:
         return ApiError(503, message, code="storage", retry_after_seconds=_DISK_RETRY_SECONDS)
     if isinstance(error, DataError):
         return ApiError(400, error.sentence(), param="messages")
+    if isinstance(error, FormError):
+        return ApiError(400, error.sentence(), code="unsupported_form", param=error.where.partition(".")[0])
     return ApiError(500, error.sentence(), code=error.kind)
+
+
+def _param(error: GuardError) -> str:
+    """Return the field of the request that a refusal is about; a refusal of the whole request is about none."""
+    if error.reason in _GUARD_STATUS:
+        return ""
+    return error.where if error.where in _FIELDS else "messages"

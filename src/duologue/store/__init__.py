@@ -2,6 +2,7 @@
 
 from duologue.store.base import Cursor, Database, Dialect, Parameters, Row
 from duologue.store.dialect import Migration, Script, kept_elsewhere, scripts
+from duologue.store.file_lock import written_alone
 from duologue.store.opening import is_server, open_database
 from duologue.store.postgres_words import LEXEMES_SCRIPT
 from duologue.store.trouble import is_of_storage
@@ -20,4 +21,5 @@ __all__ = [
     "kept_elsewhere",
     "open_database",
     "scripts",
+    "written_alone",
 ]

@@ -102,8 +102,13 @@ def new_run(folder: Path, *, today: date) -> Run:
 
 def list_runs(folder: Path) -> tuple[Run, ...]:
     """Return a character's runs, oldest first."""
-    found = [Run(path) for path in (folder / "runs").glob("????-??-??-*") if path.is_dir()]
+    found = [Run(path) for path in (folder / "runs").glob("????-??-??-*") if path.is_dir() and _is_numbered(path)]
     return tuple(sorted(found, key=lambda run: (run.name[:10], int(run.name.rsplit("-", 1)[1]))))
+
+
+def _is_numbered(path: Path) -> bool:
+    """Tell a run from a folder that a person put beside it, such as a copy of one."""
+    return path.name[len("2026-11-22-") :].isdecimal()
 
 
 def newest_unfinished(folder: Path) -> Run | None:

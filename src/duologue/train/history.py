@@ -13,7 +13,7 @@ class StepRecord:
 
     Attributes:
         step: Counted from 1.
-        loss: Nats per trained token of the global batch.
+        loss: Nats per trained token of the global batch; of a step that compares replies, of the pair or the reply.
         learning_rate: Rate used.
         grad_norm: Norm before clipping.
         tokens_per_second: All tokens, padding left out.
@@ -21,6 +21,9 @@ class StepRecord:
         num_tokens: Tokens of the global batch.
         memory_gib: Peak memory so far.
         is_spike: Whether the loss stands far above those before it.
+        reward_margin: Of a step that compares replies: by how much more than its start the model favours what people
+            liked, in nats times beta; None of any other step.
+        reward_accuracy: Share of its pairs or replies for which that is more than nothing.
     """
 
     step: int
@@ -32,6 +35,13 @@ class StepRecord:
     num_tokens: int
     memory_gib: float
     is_spike: bool = False
+    reward_margin: float | None = None
+    reward_accuracy: float | None = None
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether replies were compared, so that the loss is no loss per token."""
+        return self.reward_margin is not None
 
 
 @dataclass(frozen=True, slots=True)

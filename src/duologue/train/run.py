@@ -2,6 +2,7 @@
 
 import platform
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -100,7 +101,7 @@ def run(
         InterruptedRun: `should_stop` was set, or a process was lost.
         EngineError: As `Trainer.fit` raises it; a full disk while writing the ledger.
     """
-    _write_ledger(into, config, config_text=config_text, plan=plan, stats=stats, account=account, character=character)
+    write_ledger(into, config, config_text=config_text, plan=plan, stats=stats, account=account, character=character)
     samples = SampleRequest()
     if character is not None and config.training.num_sample_replies:
         base = BaseModel(config.model.base, trusted_code=config.model.trusted_code)
@@ -116,16 +117,42 @@ def run(
             where=str(into.folder),
             action="Free some disk space, then go on with: duologue train FOLDER --resume",
         ) from error
+    return close_ledger(into, job, plan, fit, calibrates=calibrates if sharing == ALONE else None)
+
+
+def close_ledger(
+    into: Run,
+    job: TrainingJob,
+    plan: Plan,
+    fit: FitResult,
+    *,
+    calibrates: CalibrationTarget | None = None,
+    lineage: Mapping[str, Any] | None = None,
+) -> TrainingResult:
+    """Hold the plan against what was measured and write the manifest, which makes a run a finished one.
+
+    Args:
+        into: The run folder.
+        job: What the engine was asked to do.
+        plan: What was planned.
+        fit: What the engine measured.
+        calibrates: Where planned against measured is kept for the next plan, which is about one device.
+        lineage: What the manifest says of where the run comes from.
+
+    Raises:
+        EngineError: The disk is full.
+    """
     history = read_history(into)
     versus = _plan_versus_actual(plan, fit, history)
     learned = ""
-    if calibrates is not None and sharing == ALONE:  # the plan is about one device
+    if calibrates is not None:
         learned = keep_run(calibrates, plan, versus, model=job.base.name, num_steps=fit.num_steps)
-    into.write("manifest.json", {**_manifest(job, fit, history, versus), "learned": learned})
+    manifest = {**_manifest(job, fit, history, versus), "learned": learned, **(lineage or {})}
+    into.write("manifest.json", manifest)
     return TrainingResult(into, fit, versus, learned)
 
 
-def _write_ledger(
+def write_ledger(
     into: Run,
     config: Config,
     *,
@@ -134,12 +161,29 @@ def _write_ledger(
     stats: DataStats,
     account: Account,
     character: Character | None,
+    feedback: Mapping[str, Any] | None = None,
 ) -> None:
+    """Write down how a run is started, `plan.json` last; a resumed run's ledger is left as it is.
+
+    Args:
+        into: The run folder.
+        config: The checked configuration.
+        config_text: duologue.toml as the person wrote it.
+        plan: The plan whose settings are used.
+        stats: Token counts.
+        account: The account of the data files.
+        character: Whose card is in front.
+        feedback: The account of the feedback, where that is what is learned.
+
+    Raises:
+        EngineError: The disk is full.
+    """
     if (into.folder / "plan.json").is_file():
         return  # resumed: the ledger says how the run was started
     (into.folder / "duologue.toml").write_text(config_text, encoding="utf-8")
     into.write("resolved.json", config.model_dump(mode="json"))
-    into.write("data.json", {**account.as_json(), "stats": asdict(stats)})
+    learned_from = {"feedback": feedback} if feedback is not None else {}
+    into.write("data.json", {**account.as_json(), "stats": asdict(stats), **learned_from})
     if character is not None:
         into.write(PROMPT_FILE, prompt_of(config, character))
     into.write("plan.json", plan.as_json())

@@ -15,6 +15,8 @@ _TAGS = {
     "memory_gib": "memory/peak_gib",
     "validation_loss": "validation/loss",
     "replies_passed": "validation/replies_passed",
+    "reward_margin": "preference/reward_margin",
+    "reward_accuracy": "preference/reward_accuracy",
 }
 _SPIKE_TAG = "train/spike"
 

@@ -47,7 +47,7 @@ def test_the_sample_is_read_as_its_format(name):
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-@pytest.mark.parametrize("wrong", [*WRONG, MISSING], ids=repr)
+@pytest.mark.parametrize("wrong", [*WRONG, MISSING], ids=[*map(repr, WRONG), "missing"])
 def test_any_value_replaced_or_missing_is_used_or_noted(name, wrong):
     container, rows, num_used = SAMPLES[name]
     for path in paths(rows):

@@ -58,7 +58,7 @@ def test_a_chat_template_in_a_request_is_refused_wherever_it_is(server, path, fi
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"functions": [{"name": "f"}]}, "functions"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"modalities": ["audio"]}, "modalities"),
         ({"grammar": "root ::= x"}, "grammar"),
     ],

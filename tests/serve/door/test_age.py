@@ -455,6 +455,50 @@ def test_the_secret_is_kept_for_its_owner_alone_and_the_same_for_every_process(t
     assert path.stat().st_mode & 0o077 == 0
 
 
+class SetClock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_attestation_is_no_pass_for_whoever_has_the_shared_key_elsewhere(tmp_path):
+    door = Door(Book(tmp_path / "a.sqlite", folder=tmp_path), Home(), shared_key=KEY)
+    door.age.attest(Visitor())
+
+    assert door.age.allows(Visitor(way="shared_key", is_local=True), "adult")
+    assert not door.age.allows(Visitor(way="shared_key", is_local=False), "adult")
+    assert not door.age.allows(Visitor(way="shared_key", role="user", is_local=True), "adult")
+    door.close()
+
+
+def test_a_proof_from_a_time_that_has_not_come_is_none(tmp_path):
+    clock = SetClock()
+    door = Door(Book(tmp_path / "a.sqlite", folder=tmp_path, clock=clock), Home(), shared_key="")
+    clock.now += 10 * DAY
+    door.age.attest(Visitor())
+    assert door.age.proof(Visitor()) is not None
+    clock.now -= 10 * DAY  # the clock was ahead, and with it the end of the proof
+
+    assert door.age.proof(Visitor()) is None
+    door.close()
+
+
+def test_a_proof_that_another_process_takes_back_is_gone_within_a_second(tmp_path):
+    clock = SetClock()
+    first, second = (
+        Door(Book(tmp_path / "a.sqlite", folder=tmp_path, clock=clock), Home(), shared_key="") for _ in range(2)
+    )
+    first.age.attest(Visitor())
+    assert first.age.allows(Visitor(), "adult")
+    second.age.revoke(Visitor())
+    clock.now += 1.0
+
+    assert not first.age.allows(Visitor(), "adult")
+    first.close()
+    second.close()
+
+
 def test_a_proof_is_worth_nothing_under_another_secret(tmp_path):
     for name in ("one", "other"):
         (tmp_path / name).mkdir()

@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from datetime import date
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from duologue.chat import duels
 from duologue.engine import BaseModel
-from duologue.serve import duels
-from duologue.serve.duels import wilson
 from duologue.train import new_run
 from tests.serve.page.homes import ServedHome, make_character, served
 
@@ -61,6 +58,8 @@ def test_two_replies_come_and_nothing_tells_whose_is_whose_until_one_is_picked(h
     assert standing["num_picks"] == 1 and standing["leader"] == "", "one pick says nothing yet"
     assert standing["first_wins"] + standing["second_wins"] == 1
     assert standing["second"] == "base"
+    assert {each["run"] for each in picked["strengths"]["runs"]} == {"base", "2026-11-22-2"}
+    assert picked["strengths"]["references"] == ["base"]
 
 
 def test_a_pick_stays_what_it_was(home):
@@ -110,18 +109,3 @@ def test_a_character_that_is_not_trained_has_nobody_to_meet(home):
     (untrained / "character.json").write_text(json.dumps({"name": "Bare"}))
     answer = home.post("characters/bare/duels", {"message": "Hello"})
     assert answer.status_code == 409 and answer.json()["error"]["code"] == "not_trained"
-
-
-@given(st.integers(0, 400), st.integers(0, 400))
-def test_the_interval_holds_the_share_and_is_the_same_from_the_other_side(wins, losses):
-    low, high = wilson(wins, wins + losses)
-    assert 0 <= low <= high <= 1
-    if wins + losses:
-        assert low <= wins / (wins + losses) + 1e-9 and wins / (wins + losses) <= high + 1e-9
-    other_low, other_high = wilson(losses, wins + losses)
-    assert (other_low, other_high) == pytest.approx((1 - high, 1 - low), abs=1e-9)
-
-
-def test_the_interval_is_that_of_the_textbook():
-    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from duologue.config import load_config
@@ -120,6 +120,7 @@ def test_no_upload_is_found_by_a_name_that_is_none(home):
 
 
 @given(st.text(max_size=200))
+@example("0000" + "\U0001d54a" * 28 + " " + "\U0001d54a" * 20)  # cut behind a space
 def test_whatever_a_file_is_called_its_name_stays_inside_its_folder(name):
     safe = safe_name(name)
     assert safe and safe == safe_name(safe)

@@ -50,7 +50,7 @@ _CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|3[47]|6(?:011|4[4-9]|5)")  # Visa, M
 _CARD_LENGTHS = (13, 15, 16, 19)
 _IPV4 = re.compile(r"(?<![\w.,-])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d|,\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
-_VERSION = re.compile(r"(?:\bv|\bversions?|\brelease|\bsection|\bchapter|\bbuild|\u00a7)[ .:]{0,2}$", re.IGNORECASE)
+_VERSION = re.compile(r"(?:\bv|\bversions?|\brelease|\bsection|\bchapter|\bbuild|\u00a7)[ .:]{0,2}\Z", re.IGNORECASE)
 
 
 def holds_digit(text: str) -> bool:

@@ -8,6 +8,7 @@ hands to a flash attention kernel alike. `packing_gap` measures that on the mode
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 
@@ -15,6 +16,14 @@ from duologue.engine.job import NOT_TRAINED, Example
 from duologue.engine.packing import pack
 
 _GROUP_BATCHES = 8  # batches sorted by length together: little padding, still a shuffled order
+
+
+class Order(Protocol):
+    """Which examples make up each optimizer step."""
+
+    def batch(self, step: int) -> list[int]:
+        """Return the places of the examples of optimizer step `step` (from 0)."""
+        ...
 
 
 class BatchOrder:
@@ -82,6 +91,22 @@ def micro_batches(
     lengths = [example.num_tokens for example in examples]
     for row in pack(lengths, max(pack_length_tokens, *lengths), seed=0):
         yield collate_packed([examples[place] for place in row], device=device)
+
+
+def score_batches(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
+    """Return the places of examples that are read together: alike in length, so that little is filled up.
+
+    Args:
+        lengths: Of the examples, in tokens.
+        max_tokens: Of a batch, with what it is filled up with; a longer example has a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        if batches and lengths[place] * (len(batches[-1]) + 1) <= max_tokens:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return batches
 
 
 def collate(examples: Sequence[Example], *, pad_token_id: int, device: torch.device) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ of its own: memory in `passes` and `recover`, numbers in `Fit._refuse`, the disk
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -17,7 +17,7 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
 from duologue.engine.hf import fast_path
 from duologue.engine.hf.attention import takes_documents
-from duologue.engine.hf.batches import BatchOrder
+from duologue.engine.hf.batches import BatchOrder, Order
 from duologue.engine.hf.checkpoint import Checkpoint, load_newest, require_disk, save_checkpoint
 from duologue.engine.hf.evaluation import Evaluations
 from duologue.engine.hf.identity import identify
@@ -25,6 +25,7 @@ from duologue.engine.hf.largest import largest_micro_batch
 from duologue.engine.hf.load import HfModel
 from duologue.engine.hf.loss import packing_gap
 from duologue.engine.hf.memory_use import peak_memory_bytes
+from duologue.engine.hf.objective import Objective
 from duologue.engine.hf.optimizer import learning_rate, make_optimizer
 from duologue.engine.hf.optimizer_state import fill_optimizer, read_optimizer, state_bytes
 from duologue.engine.hf.passes import Passes
@@ -63,6 +64,9 @@ class Fit:
         base_weights: str = "",
         recovers: bool = True,
         processes: Processes | None = None,
+        objective: Objective | None = None,
+        order: Order | None = None,
+        decided_by: Mapping[str, str] | None = None,
     ) -> None:
         """Take a model with an adapter on it and the tokenized splits.
 
@@ -77,6 +81,9 @@ class Fit:
             base_weights: Digest of the base's weights, for resuming.
             recovers: Whether settings change when memory runs out.
             processes: Who else trains; None trains alone.
+            objective: What a step minimises; None takes the cross entropy of the trained tokens.
+            order: Which examples make up each step; None shuffles all of them every epoch.
+            decided_by: What decides the weights besides job, examples and base, by name.
         """
         processes = processes or Alone()
         self.model = model
@@ -90,7 +97,9 @@ class Fit:
         self.identity, self.lengths = identify(
             job, train, base_weights=base_weights, num_processes=processes.num_processes
         )
-        self.order = BatchOrder(self.lengths, batch_size=job.examples_per_step * processes.num_processes, seed=job.seed)
+        self.identity.update(decided_by or {})
+        batch_size = job.examples_per_step * processes.num_processes
+        self.order = order or BatchOrder(self.lengths, batch_size=batch_size, seed=job.seed)
         self.passes = Passes(
             model,
             job,
@@ -99,6 +108,7 @@ class Fit:
             processes=processes,
             on_event=on_event,
             recovers=recovers,
+            objective=objective,
         )
         self.evaluations = Evaluations(self.passes, validation, decoder=decoder, on_event=on_event)
         num_validation_tokens = sum(example.num_tokens for example in validation)

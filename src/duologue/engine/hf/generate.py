@@ -5,16 +5,19 @@ The loop is our own: cancelling takes effect within one token, and the cache of 
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import torch
 from transformers import DynamicCache
 
+from duologue.engine.active import active_constraints
 from duologue.engine.base import Piece, Sampling
-from duologue.engine.hf.batches import collate
+from duologue.engine.hf.batches import collate, score_batches
 from duologue.engine.hf.breakers import Breakers, find_breakers
 from duologue.engine.hf.draw import Draw
 from duologue.engine.hf.load import HfModel, device, load_model, load_tokenizer
-from duologue.engine.hf.loss import summed_loss
+from duologue.engine.hf.loss import example_losses
 from duologue.engine.hf.merge import attach
 from duologue.engine.hf.tokenizer import HfTokenizer
 from duologue.engine.job import Adapter, BaseModel, Example
@@ -22,18 +25,55 @@ from duologue.engine.stop_text import StopText
 from duologue.errors import EngineError
 from duologue.messages import FinishReason
 
-_SCORE_BATCH = 4
+_SCORE_TOKENS = 4096  # of a batch, with what it is filled up with; a longer example has one of its own
 _PROMPT_TOKENS = 512  # a cancelled prompt stops at the next multiple
 _TAIL_TOKENS = 4
 _INCOMPLETE = "\ufffd"  # what stands for the first bytes of a character
 
 
+class Seat(Protocol):
+    """A generator's way to a model, which it may share with others."""
+
+    def turn(self) -> AbstractContextManager[HfModel]:
+        """Have the model to oneself, with the right adapter on it."""
+        ...
+
+    def make_room(self) -> bool:
+        """Free what others keep in memory without using it now; return False when there is nothing."""
+        ...
+
+    def leave(self) -> None:
+        """Need the model no more."""
+        ...
+
+
+class OwnSeat:
+    """The way to a model that nobody else uses."""
+
+    def __init__(self, model: HfModel) -> None:
+        """Wrap a loaded model."""
+        self._model = model
+
+    def turn(self) -> AbstractContextManager[HfModel]:
+        """Return the model."""
+        return nullcontext(self._model)
+
+    def make_room(self) -> bool:
+        """Return False: nobody else keeps anything."""
+        return False
+
+    def leave(self) -> None:
+        """Free the model."""
+        del self._model
+
+
 class HfGenerator:
     """A loaded model that yields tokens. One stream at a time."""
 
-    def __init__(self, model: HfModel, tokenizer: HfTokenizer) -> None:
-        """Wrap a loaded model."""
-        self._model = model
+    def __init__(self, model: HfModel, tokenizer: HfTokenizer, *, seat: Seat | None = None) -> None:
+        """Wrap a loaded model; its seat is needed where it is shared."""
+        self._context_tokens = int(model.config.max_position_embeddings)
+        self._seat = seat or OwnSeat(model)
         self._tokenizer = tokenizer
         self._cache = DynamicCache()
         self._cached_ids: list[int] = []
@@ -61,7 +101,12 @@ class HfGenerator:
     @property
     def context_tokens(self) -> int:
         """Longest prompt plus reply."""
-        return int(self._model.config.max_position_embeddings)
+        return self._context_tokens
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """Tokens of the last prompt and reply whose keys and values are kept for the next prompt."""
+        return len(self._cached_ids)
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling, *, cancel: threading.Event) -> Iterator[Piece]:
         """Yield the reply piece by piece; ends within one token after `cancel` is set.
@@ -78,34 +123,58 @@ class HfGenerator:
             try:
                 yield from self._stream(list(prompt_ids), sampling, cancel)
             except (torch.OutOfMemoryError, MemoryError) as error:
-                self._forget_cache()
+                self.forget_cache()
                 raise EngineError("memory ran out while replying", action="Lower generation.context_tokens.") from error
 
-    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:  # noqa: ARG002  (the Protocol's signature)
-        """Return nothing: every setting is honoured."""
-        return ()
+    def unsupported(self, sampling: Sampling) -> tuple[str, ...]:
+        """Return what would hold the reply to a grammar; every sampler is honoured."""
+        return active_constraints(sampling)
 
-    def score(self, examples: Sequence[Example]) -> tuple[float, int]:
-        """Return the summed negative log-likelihood in nats over all trained tokens, and their number."""
-        total, count = 0.0, 0
-        ordered = sorted(examples, key=lambda example: example.num_tokens)
-        with self._lock, torch.inference_mode():
-            for at in range(0, len(ordered), _SCORE_BATCH):
-                part = ordered[at : at + _SCORE_BATCH]
+    def score(self, examples: Sequence[Example]) -> tuple[tuple[float, int], ...]:
+        """Return the negative log-likelihood in nats over its trained tokens, and their number, of each example.
+
+        The first token of an example follows nothing and is not counted.
+
+        Raises:
+            EngineError: An example is longer than the context, or memory ran out.
+        """
+        for example in examples:
+            if example.num_tokens > self.context_tokens:
+                raise EngineError(
+                    f"the example has {example.num_tokens} tokens",
+                    where=example.source,
+                    needed=f"at most {self.context_tokens}",
+                )
+        nats = [0.0] * len(examples)
+        try:
+            for places in score_batches([example.num_tokens for example in examples], max_tokens=_SCORE_TOKENS):
+                part = [examples[place] for place in places]
                 batch = collate(part, pad_token_id=self._tokenizer.pad_token_id, device=device())
-                total += float(summed_loss(self._model, batch))
-                count += sum(example.num_trained_tokens for example in part)
-        return total, count
+                with self._lock, self._seat.turn() as model, torch.inference_mode():
+                    losses = example_losses(model, batch).tolist()
+                for place, loss in zip(places, losses, strict=True):
+                    nats[place] = loss
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise EngineError(
+                "memory ran out while scoring", action="Close other programs, or lower data.max_length_tokens."
+            ) from error
+        return tuple((nats[place], example.num_scored_tokens) for place, example in enumerate(examples))
 
     def close(self) -> None:
         """Free the model."""
-        self._forget_cache()
-        del self._model
+        self.forget_cache()
+        self._seat.leave()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def forget_cache(self) -> None:
+        """Free the keys and values of the last prompt; the next prompt is read from its beginning."""
+        self._cache = DynamicCache()
+        self._cached_ids = []
+
     def _stream(self, ids: list[int], sampling: Sampling, cancel: threading.Event) -> Iterator[Piece]:
-        num_cached = self._reuse(ids)
+        with self._seat.turn():
+            num_cached = self._reuse(ids)
         draw = Draw(sampling, ids, breakers=self._breakers(sampling), device=device())
         stop_text = StopText(sampling.stop)
         reply = _ReplyText(self._tokenizer, ids)
@@ -142,25 +211,36 @@ class HfGenerator:
             if self._crop(len(self._cached_ids) - agreeing):
                 del self._cached_ids[agreeing:]
             else:
-                self._forget_cache()
+                self.forget_cache()
         return len(self._cached_ids)
 
     @torch.inference_mode()
     def _logits(self, ids: list[int], cancel: threading.Event) -> torch.Tensor | None:
         """Return the logits after `ids`, shape (V,); None when `cancel` is set before they are there."""
         while not cancel.is_set():
-            done = len(self._cached_ids)
-            part = ids[done : done + _PROMPT_TOKENS]
-            new_BT = torch.tensor([part], device=device())
             try:
-                output = self._model(input_ids=new_BT, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-            except BaseException:
-                self._forget_cache()  # some of its layers may be longer than others
-                raise
-            self._cached_ids += part
-            if len(self._cached_ids) == len(ids):
-                return output.logits[0, -1].float()
+                with self._seat.turn() as model:
+                    logits_V = self._read_on(model, ids)
+            except (torch.OutOfMemoryError, MemoryError):
+                if not self._seat.make_room():
+                    raise
+                continue  # from the beginning, with more room
+            if logits_V is not None:
+                return logits_V
         return None
+
+    def _read_on(self, model: HfModel, ids: list[int]) -> torch.Tensor | None:
+        """Read the next part of `ids`; return the logits, shape (V,), behind the last part."""
+        done = len(self._cached_ids)
+        part = ids[done : done + _PROMPT_TOKENS]
+        new_BT = torch.tensor([part], device=device())
+        try:
+            output = model(input_ids=new_BT, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+        except BaseException:
+            self.forget_cache()  # some of its layers may be longer than others
+            raise
+        self._cached_ids += part
+        return output.logits[0, -1].float() if len(self._cached_ids) == len(ids) else None
 
     def _breakers(self, sampling: Sampling) -> Breakers:
         """Return DRY's breakers as tokens; they are looked up once, because it takes a walk over the vocabulary."""
@@ -179,10 +259,6 @@ class HfGenerator:
         except (ValueError, RuntimeError, NotImplementedError):
             return False
         return True
-
-    def _forget_cache(self) -> None:
-        self._cache = DynamicCache()
-        self._cached_ids = []
 
 
 class _ReplyText:

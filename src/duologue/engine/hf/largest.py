@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from duologue.engine.hf.batches import BatchOrder
+from duologue.engine.hf.batches import Order
 from duologue.engine.hf.processes import Processes
 from duologue.engine.job import TrainingJob
 from duologue.engine.packing import pack
 
 
 def largest_micro_batch(
-    order: BatchOrder,
+    order: Order,
     job: TrainingJob,
     lengths: Sequence[int],
     *,

@@ -68,7 +68,7 @@ def read_facts(base: BaseModel) -> ModelFacts:
     Raises:
         EngineError: It is not there.
     """
-    config = _config(base)
+    config = read_config(base)
     num_heads = config.num_attention_heads
     file = _gguf_file(base.name)
     num_experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None) or 0
@@ -148,7 +148,12 @@ def _require_reachable(name: str) -> None:
         raise _not_there(name, error) from error
 
 
-def _config(base: BaseModel) -> PreTrainedConfig:
+def read_config(base: BaseModel) -> PreTrainedConfig:
+    """Return the settings of a base model.
+
+    Raises:
+        EngineError: It is not there.
+    """
     name = base.name
     file = _gguf_file(name)
     try:

@@ -63,6 +63,36 @@ def summed_loss(model: HfModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return head_loss(model.get_output_embeddings(), hidden_BTH[is_trained_BT], labels_BT[is_trained_BT], head=head)
 
 
+@torch.inference_mode()
+def example_losses(model: HfModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the cross entropy in nats of each example of a batch, summed over its trained tokens, of shape (B,).
+
+    Args:
+        model: The causal language model in evaluation mode.
+        batch: As `batches.collate` returns it.
+    """
+    head = find_head(model)
+    labels_BT = batch["labels"]
+    num_examples = len(labels_BT)
+    if takes_documents(model):
+        row = as_row(batch, shares_beginnings=True)
+        labels_BT, owners_BT = row.labels, row.owners
+        inputs: dict[str, Any] = row.inputs(model.get_input_embeddings().weight)
+    else:
+        owners_BT = torch.arange(num_examples, device=labels_BT.device)[:, None].expand_as(labels_BT)
+        inputs = _inputs(batch)
+    is_trained_BT = labels_BT != NOT_TRAINED
+    labels_N = labels_BT[is_trained_BT]
+    if head.fault:
+        logits_NV = model(**inputs, use_cache=False).logits[is_trained_BT]
+        losses_N = functional.cross_entropy(logits_NV.float(), labels_N, reduction="none")
+    else:
+        hidden_BTH = model.base_model(**inputs, use_cache=False).last_hidden_state
+        losses_N = _head_losses(model.get_output_embeddings(), hidden_BTH[is_trained_BT], labels_N, head)
+    total_B = torch.zeros(num_examples, dtype=torch.float64, device=losses_N.device)
+    return total_B.index_add_(0, owners_BT[is_trained_BT], losses_N.double())
+
+
 def head_loss(
     projection: nn.Module, hidden_NH: torch.Tensor, labels_N: torch.Tensor, *, head: Head, chunk: int = 0
 ) -> torch.Tensor:
@@ -75,7 +105,7 @@ def head_loss(
         head: What happens to the projection's output.
         chunk: Tokens of a chunk; 0 takes as many as the device's share of memory allows.
     """
-    size = chunk or max(16, _CHUNK_BYTES.get(hidden_NH.device.type, 2**28) // (4 * _num_words(projection)))
+    size = chunk or _chunk_size(projection, hidden_NH)
     is_frozen = not any(parameter.requires_grad for parameter in projection.parameters())
     if type(projection) is nn.Linear and is_frozen:
         hidden_NH = hidden_NH.to(projection.weight.dtype)
@@ -170,6 +200,22 @@ class _FrozenHead(torch.autograd.Function):
 
 def _chunk_loss(projection: nn.Module, hidden_CH: torch.Tensor, labels_C: torch.Tensor, head: Head) -> torch.Tensor:
     return functional.cross_entropy(_shaped(projection(hidden_CH).float(), head), labels_C, reduction="sum")
+
+
+def _head_losses(projection: nn.Module, hidden_NH: torch.Tensor, labels_N: torch.Tensor, head: Head) -> torch.Tensor:
+    """Return the cross entropy of each token, of shape (N,), with the logits of a chunk at a time."""
+    size = _chunk_size(projection, hidden_NH)
+    if type(projection) is nn.Linear:
+        hidden_NH = hidden_NH.to(projection.weight.dtype)
+    chunks = [
+        functional.cross_entropy(_shaped(projection(hidden_CH).float(), head), labels_C, reduction="none")
+        for hidden_CH, labels_C in zip(hidden_NH.split(size), labels_N.split(size), strict=True)
+    ]
+    return torch.cat(chunks)
+
+
+def _chunk_size(projection: nn.Module, hidden_NH: torch.Tensor) -> int:
+    return max(16, _CHUNK_BYTES.get(hidden_NH.device.type, 2**28) // (4 * _num_words(projection)))
 
 
 def _shaped(logits: torch.Tensor, head: Head) -> torch.Tensor:

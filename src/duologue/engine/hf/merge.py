@@ -1,9 +1,11 @@
 """Base and adapter as one model on disk, and the adapter on its base in memory."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
 from torch import nn
 
 from duologue.engine.hf.fold import as_trained, find_files, fold
@@ -55,21 +57,56 @@ def _merge_whole(adapter: Adapter, folder: Path, *, dtype: Precision, onto: Onto
         merged.save_pretrained(str(folder), safe_serialization=True)
 
 
-def attach(model: HfModel, adapter: Adapter) -> PeftModel:
+def attach(model: HfModel, adapter: Adapter, *, name: str = "default", onto: PeftModel | None = None) -> PeftModel:
     """Return the model with a saved adapter on it.
+
+    Args:
+        model: The base.
+        adapter: What is put on it.
+        name: What it is called among the adapters of the model.
+        onto: What an earlier call has returned for this model; None for its first adapter.
 
     Raises:
         EngineError: The folder holds no adapter, more than that, or its tensors do not fit the model.
     """
     require_plain_adapter(adapter)
     try:
-        with quiet():
-            return PeftModel.from_pretrained(model, str(adapter.folder)).eval()
-    except (OSError, ValueError, RuntimeError) as error:
+        with quiet(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*missing adapter keys.*")  # an error below
+            warnings.filterwarnings("ignore", message=".*multiple adapters.*")
+            if onto is None:
+                onto = PeftModel.from_pretrained(model, str(adapter.folder), adapter_name=name)
+            else:
+                onto.load_adapter(str(adapter.folder), adapter_name=name)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
         first_line = str(error).strip().splitlines()[0]
-        own_base = base_of_adapter(adapter.folder) or "which it does not name"
-        raise EngineError(
-            f"the adapter cannot be put on '{adapter.base.name}' ({first_line})",
-            where=str(adapter.folder),
-            action=f"Use the base model the adapter was trained on ({own_base}).",
-        ) from error
+        raise _does_not_fit(adapter, first_line) from error
+    require_all_keys(onto, adapter, name=name)
+    return onto.eval()
+
+
+def require_all_keys(model: PeftModel, adapter: Adapter, *, name: str = "default") -> None:
+    """Refuse an adapter some of whose matrices have no place, or some of whose places have no matrix.
+
+    PEFT only warns of the one and says nothing of the other, and the adapter does less than it was trained to, or
+    nothing.
+    """
+    with safe_open(adapter.folder / "adapter_model.safetensors", framework="pt") as file:
+        found = {key for key in file.keys() if "lora_" in key}  # noqa: SIM118
+    with quiet():
+        state = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    placed = {key for key in state if "lora_" in key}
+    for keys, told in ((found - placed, "the model has no place for"), (placed - found, "the file has nothing for")):
+        if keys:
+            raise _does_not_fit(adapter, f"{told} {len(keys)} of its matrices, such as {min(keys)}")
+    if not found:
+        raise _does_not_fit(adapter, "it holds no matrices")
+
+
+def _does_not_fit(adapter: Adapter, reason: str) -> EngineError:
+    own_base = base_of_adapter(adapter.folder) or "which it does not name"
+    return EngineError(
+        f"the adapter cannot be put on '{adapter.base.name}' ({reason})",
+        where=str(adapter.folder),
+        action=f"Use the base model the adapter was trained on ({own_base}).",
+    )

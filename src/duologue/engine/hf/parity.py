@@ -18,15 +18,37 @@ from duologue.errors import EngineError
 from duologue.messages import Message
 
 _MAX_POSITIONS = 512  # their probabilities are kept: 300 MB with the largest vocabularies
-_MAX_TOKENS = 512  # of a conversation; what follows is left out
+_MAX_TOKENS = 2048  # of a conversation; what follows is left out
 _FRACTION_OF_FREE = 0.7
 _MISSED_FRACTION = 0.1  # of the ends, which rounding may move where another token was nearly as likely
 # P positions, V vocabulary, T tokens, B batch
 
 
 @dataclass(frozen=True, slots=True)
-class _Reference:
-    logits: tuple[torch.Tensor, ...]  # of each example, positions x vocabulary
+class Compared:
+    """A conversation, cut to what is compared of it.
+
+    Attributes:
+        input_ids: Its token ids.
+        places: The positions that foretell the tokens of its replies.
+    """
+
+    input_ids: tuple[int, ...]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the adapter on its own base says.
+
+    Attributes:
+        rows: The conversations.
+        logits: Of each conversation, positions x vocabulary, float32.
+        tokenizer: The base's.
+    """
+
+    rows: tuple[Compared, ...]
+    logits: tuple[torch.Tensor, ...]
     tokenizer: Tokenizer
 
 
@@ -44,21 +66,27 @@ def compare(
     Raises:
         EngineError: A model cannot be loaded, or there is nothing to compare.
     """
-    chosen = _chosen(examples)
-    if not chosen:
+    expected = reference(adapter, examples)
+    return tuple(_compared(folder, expected, prompts) for folder in folders)
+
+
+def reference(adapter: Adapter, examples: Sequence[Example], *, max_positions: int = _MAX_POSITIONS) -> Reference:
+    """Return what the adapter on its own base says of the first conversations, as many as `max_positions` allow.
+
+    Raises:
+        EngineError: The model cannot be loaded, or there is nothing to compare.
+    """
+    rows = _chosen(examples, max_positions)
+    if not rows:
         raise EngineError(
             "there is no reply to compare the export on", action="Hold some out: data.validation_fraction"
         )
-    reference = _Reference(
-        tuple(_logits(attach(load_model(adapter.base), adapter), chosen)), load_tokenizer(adapter.base)
-    )
+    logits = tuple(_logits(attach(load_model(adapter.base), adapter), rows))
     free_memory()
-    return tuple(_compared(folder, reference, chosen, prompts) for folder in folders)
+    return Reference(rows, logits, load_tokenizer(adapter.base))
 
 
-def _compared(
-    folder: Path, reference: _Reference, examples: Sequence[Example], prompts: Sequence[Sequence[Message]]
-) -> Parity:
+def _compared(folder: Path, reference: Reference, prompts: Sequence[Sequence[Message]]) -> Parity:
     tokenizer = load_tokenizer(BaseModel(str(folder)))
     is_equal = tokenizer.stop_token_ids == reference.tokenizer.stop_token_ids and all(
         tokenizer.render(messages, add_generation_prompt=True)
@@ -69,7 +97,7 @@ def _compared(
     ends = torch.tensor(sorted(tokenizer.stop_token_ids))
     kl, largest = 0.0, 0.0
     num_same = num_positions = num_ends = num_missed = 0
-    for expected_PV, found_PV in zip(reference.logits, _logits(model, examples), strict=True):
+    for expected_PV, found_PV in zip(reference.logits, _logits(model, reference.rows), strict=True):
         expected, found = expected_PV.log_softmax(-1), found_PV.log_softmax(-1)
         kl += float((expected.exp() * (expected - found)).sum())
         wanted, got = expected.argmax(-1), found.argmax(-1)
@@ -84,7 +112,7 @@ def _compared(
     return Parity(
         mean_kl_nats=max(0.0, kl / num_positions),
         greedy_agreement=num_same / num_positions,
-        num_prompts=len(examples),
+        num_prompts=len(reference.rows),
         num_positions=num_positions,
         ids_equal=is_equal,
         stops=num_missed <= _MISSED_FRACTION * num_ends,
@@ -117,26 +145,25 @@ def open_merged(folder: Path, *, free_bytes: int = 0) -> HfModel:
     return model.eval()
 
 
-def _chosen(examples: Sequence[Example]) -> tuple[Example, ...]:
+def _chosen(examples: Sequence[Example], max_positions: int) -> tuple[Compared, ...]:
     """Return the first examples that have replies, up to the positions that can be kept."""
-    chosen, num_positions = [], 0
+    chosen: list[Compared] = []
+    num_positions = 0
     for example in examples:
-        num_here = len(_places(example))
-        if num_here and num_positions + num_here <= _MAX_POSITIONS:
-            chosen.append(example)
-            num_positions += num_here
+        labels = example.labels[1:_MAX_TOKENS]
+        places = tuple(at for at, label in enumerate(labels) if label != NOT_TRAINED)
+        if not chosen:  # a single reply that is longer than all that can be kept is cut
+            places = places[:max_positions]
+        if places and num_positions + len(places) <= max_positions:
+            chosen.append(Compared(example.input_ids[:_MAX_TOKENS], places))
+            num_positions += len(places)
     return tuple(chosen)
 
 
-def _places(example: Example) -> list[int]:
-    """Return the positions that foretell the tokens of the replies."""
-    return [at for at, label in enumerate(example.labels[1:_MAX_TOKENS]) if label != NOT_TRAINED]
-
-
 @torch.no_grad()
-def _logits(model: HfModel, examples: Sequence[Example]) -> Iterator[torch.Tensor]:
-    """Yield, for each example, the logits that foretell the tokens of its replies."""
-    for example in examples:
-        ids_BT = torch.tensor([example.input_ids[:_MAX_TOKENS]], device=device())
-        places = _places(example)
-        yield model(input_ids=ids_BT, use_cache=False).logits[0, places].float().cpu()
+def _logits(model: HfModel, rows: Sequence[Compared]) -> Iterator[torch.Tensor]:
+    """Yield, for each conversation, the logits that foretell the tokens of its replies."""
+    for row in rows:
+        ids_BT = torch.tensor([row.input_ids], device=device())
+        kept = torch.tensor(row.places, device=device())  # the others need not be made: T x V can be GiB
+        yield model(input_ids=ids_BT, use_cache=False, logits_to_keep=kept).logits[0].float().cpu()

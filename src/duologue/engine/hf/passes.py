@@ -7,9 +7,8 @@ from typing import TypeVar
 
 import torch
 
-from duologue.engine.hf.batches import micro_batches
 from duologue.engine.hf.load import DTYPES, HfModel, device, quiet
-from duologue.engine.hf.loss import summed_loss
+from duologue.engine.hf.objective import CrossEntropy, MicroBatch, Objective
 from duologue.engine.hf.offload import offloaded
 from duologue.engine.hf.processes import Processes
 from duologue.engine.hf.randomness import random_state, restore_random
@@ -38,6 +37,7 @@ class Passes:
         processes: Processes,
         on_event: OnEvent,
         recovers: bool,
+        objective: Objective | None = None,
     ) -> None:
         """Take a model with an adapter on it.
 
@@ -49,28 +49,29 @@ class Passes:
             processes: Who else trains.
             on_event: Told about changes.
             recovers: Whether to change settings when memory runs out, or to let the error through.
+            objective: What a step minimises; None takes the cross entropy of the trained tokens.
         """
         self.model = model
         self.job = job
         self.changes: list[str] = []
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._pad_token_id = pad_token_id
         self._longest_tokens = longest_tokens
         self._processes = processes
         self._on_event = on_event
         self._recovers = recovers
         self._device = device()
+        self._objective = objective or CrossEntropy(pad_token_id=pad_token_id, device=self._device)
 
     def gradients(self, examples: Sequence[Example], *, step: int) -> float:
         """Leave the gradients of a global batch on the parameters; return its loss.
 
-        The loss is the sum over the trained tokens of the whole batch, of all processes, over their number.
+        The loss is the sum over the trained tokens (or pairs) of the whole batch, of all processes, over their number.
 
         Raises:
             EngineError: Memory ran out and nothing is left to change.
         """
-        num_trained = sum(example.num_trained_tokens for example in examples)
-        loss = self.with_room(lambda: self._of_all(examples, num_trained), step=step)
+        size = self._objective.size(examples)
+        loss = self.with_room(lambda: self._of_all(examples, size), step=step)
         self._processes.sum_gradients(self.parameters)
         return self._processes.total(loss)
 
@@ -119,10 +120,10 @@ class Passes:
         held = torch.empty(state_bytes, dtype=torch.uint8, device=self._device)
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)  # from the second micro-batch on they are there
-        num_trained = max(1, sum(example.num_trained_tokens for example in examples))
+        size = max(1, self._objective.size(examples))
         batches = list(self._micro_batches(examples))
         for number in range(self._processes.most(len(batches))):
-            self._backward(batches[min(number, len(batches) - 1)], num_trained)
+            self._backward(batches[min(number, len(batches) - 1)], size)
         del held
         self.clear()
         restore_random(begin)
@@ -134,7 +135,7 @@ class Passes:
             return []  # one alone cannot go forward: the others hold parts of the model
         for example in self._processes.part(examples):
             self.clear()
-            loss = self._forward_backward([example], max(1, example.num_trained_tokens))
+            loss = self._forward_backward([example], max(1, self._objective.size([example])))
             norms = [float(p.grad.norm()) for p in self.parameters if p.grad is not None]
             if not all(map(math.isfinite, [loss, *norms])):
                 found.append(example)
@@ -158,40 +159,34 @@ class Passes:
             return contextlib.nullcontext()
         return torch.autocast(self._device.type, dtype=dtype)
 
-    def _of_all(self, examples: Sequence[Example], num_trained: int) -> float:
+    def _of_all(self, examples: Sequence[Example], size: int) -> float:
         """Do this process's part of a global batch; with a sharded base, as many forwards as any process does."""
         part = self._processes.part(examples)
         if not self._processes.is_sharded:
-            return self._forward_backward(part, num_trained)
+            return self._forward_backward(part, size)
         batches = list(self._micro_batches(part)) if part else []
-        loss = sum(self._backward(batch, num_trained) for batch in batches)
+        loss = sum(self._backward(batch, size) for batch in batches)
         for _ in range(self._processes.most(len(batches)) - len(batches)):
             for batch in self._micro_batches(examples[-1:]):
                 self._backward(batch, math.inf)  # a gradient of zero: the others wait for this process's part
         return loss
 
-    def _forward_backward(self, examples: Sequence[Example], num_trained: int) -> float:
-        return sum(self._backward(batch, num_trained) for batch in self._micro_batches(examples))
+    def _forward_backward(self, examples: Sequence[Example], size: int) -> float:
+        return sum(self._backward(batch, size) for batch in self._micro_batches(examples))
 
-    def _backward(self, batch: dict[str, torch.Tensor], num_trained: float) -> float:
+    def _backward(self, batch: MicroBatch, size: float) -> float:
         keep = offloaded(self.model) if self.job.use_activation_offload else contextlib.nullcontext()
         with keep:
             summed = self._loss(batch)
-        (summed / num_trained).backward()
-        return float(summed.detach()) / num_trained
+        (summed / size).backward()
+        return float(summed.detach()) / size
 
-    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _loss(self, batch: MicroBatch) -> torch.Tensor:
         with self.autocast():
-            return summed_loss(self.model.get_base_model(), batch)
+            return self._objective.summed(self.model.get_base_model(), batch)
 
-    def _micro_batches(self, examples: Sequence[Example]) -> Iterator[dict[str, torch.Tensor]]:
-        return micro_batches(
-            examples,
-            micro_batch_size=self.job.micro_batch_size,
-            pack_length_tokens=self.job.pack_length_tokens,
-            pad_token_id=self._pad_token_id,
-            device=self._device,
-        )
+    def _micro_batches(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
+        return self._objective.micro_batches(examples, self.job)
 
     def _give_way(self, found: str, *, step: int) -> None:
         way = way_out(self.job, longest_tokens=self._longest_tokens, has_gpu=self._device.type == "cuda")

@@ -3,7 +3,9 @@
 Files whose keys do not match load silently as nothing at all, so a saved adapter proves nothing by being there.
 """
 
+import json
 import shutil
+from pathlib import Path
 
 import torch
 from peft import set_peft_model_state_dict
@@ -40,6 +42,7 @@ def save_and_compare(passes: Passes, example: Example) -> tuple[Adapter, float]:
     try:
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier end that was interrupted
         passes.model.save_pretrained(str(folder), safe_serialization=True)
+        _sort_targets(folder / "adapter_config.json")
         for path in [*folder.iterdir(), folder]:
             flush(path)
     except (OSError, SafetensorError) as error:
@@ -67,6 +70,14 @@ def save_and_compare(passes: Passes, example: Example) -> tuple[Adapter, float]:
             needed=f"at most {allowed:.3g}",
         )
     return adapter, difference
+
+
+def _sort_targets(path: Path) -> None:
+    """Write the adapted layers in an order of their own: PEFT keeps a set, whose order is another in each process."""
+    document = json.loads(path.read_bytes())
+    if isinstance(document["target_modules"], list):
+        document["target_modules"].sort()
+        path.write_text(json.dumps(document, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _allowed(job: TrainingJob, logits_BTV: torch.Tensor) -> float:

@@ -22,12 +22,20 @@ class Row:
         positions: Position of each token in its example.
         labels: Shifted labels.
         documents: Where the examples are.
+        places: Which example of the batch each document is.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
     labels: torch.Tensor
     documents: Documents
+    places: tuple[int, ...]
+
+    @property
+    def owners(self) -> torch.Tensor:
+        """Place in the batch of the example that each token belongs to, of shape (1, T)."""
+        sizes = torch.tensor([document.end - document.begin for document in self.documents], device=self.ids.device)
+        return torch.tensor(self.places, device=self.ids.device).repeat_interleave(sizes)[None]
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -77,6 +85,7 @@ def as_row(batch: dict[str, torch.Tensor], *, shares_beginnings: bool) -> Row:
         torch.cat(positions)[None],
         torch.cat([labels for _, labels, _ in pieces])[None],
         tuple(documents),
+        tuple(place for group in groups for place in group),
     )
 
 

@@ -22,6 +22,7 @@ from duologue.engine.hf.tokenizer import HfTokenizer
 from duologue.engine.hf.worker import launched
 from duologue.engine.job import Adapter, BaseModel, Event, Example, FitResult, OnEvent, Place, Precision, TrainingJob
 from duologue.engine.merging import Onto, Parity
+from duologue.engine.preference_job import FeedbackExample, PreferenceJob
 from duologue.errors import EngineError
 from duologue.messages import Message
 
@@ -98,10 +99,41 @@ class HfTrainer:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise EngineError(
-                "memory ran out where a smaller micro-batch does not help",
-                action="Close other programs, or run duologue plan for settings that fit.",
-            ) from error
+            raise _no_room() from error
+
+    def fit_preferences(
+        self,
+        job: PreferenceJob,
+        examples: Sequence[FeedbackExample],
+        validation: Sequence[Example],
+        *,
+        replayed: Sequence[Example] = (),
+        on_event: OnEvent,
+        should_stop: threading.Event,
+    ) -> FitResult:
+        """Go on from an adapter; see `PreferenceTrainer.fit_preferences`.
+
+        Raises:
+            InterruptedRun: `should_stop` was set; a checkpoint of the last finished step is on disk.
+            EngineError: As `fit` raises it; or the start adapter does not fit the base.
+        """
+        from duologue.engine.hf.preferences import fit_preferences  # TRL takes a second to import
+
+        try:
+            return fit_preferences(
+                job, examples, validation, replayed=replayed, on_event=on_event, should_stop=should_stop
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _no_room() from error
+
+
+def _no_room() -> EngineError:
+    return EngineError(
+        "memory ran out where a smaller micro-batch does not help",
+        action="Close other programs, or run duologue plan for settings that fit.",
+    )
 
 
 def open_fit(

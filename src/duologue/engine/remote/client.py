@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import math
 import queue
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 
+from duologue.engine.remote.faults import ServerFault, printable, refused, told_in
 from duologue.engine.remote.sse import SseReader
 from duologue.errors import EngineError
 
@@ -17,15 +20,8 @@ _POLL_SECONDS = 0.05  # how long a set `cancel` can go unseen while the server i
 _CONNECT_SECONDS = 10.0
 _MAX_ERROR_BYTES = 2**16
 _MAX_LIST_BYTES = 2**24
-_MAX_TOLD_CHARS = 300
-_ADVICE = {
-    400: "If the server names an unknown field: set generation.top_k = 0, min_p = 0 and repetition_penalty = 1.",
-    401: "Check the API key.",
-    403: "Check the API key.",
-    404: "Check the address; it usually ends in /v1.",
-    429: "The server limits its requests; wait and try again.",
-    503: "The server is busy or still loads its model; wait and try again.",
-}
+_LOOK_AT_IT = "Check that it runs and that the address is right."
+_LOOK_SECONDS = 5.0  # a server that failed has this long to show that it is back
 
 Chunk = dict[str, Any]
 _Put = Callable[[Chunk | BaseException | None], None]
@@ -42,7 +38,7 @@ class RemoteClient:
 
     def __init__(self, url: str, *, api_key: str, timeout_seconds: float) -> None:
         """Keep the settings; every call opens its own connection."""
-        self._url = url
+        self.url = url
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._tls = httpx.create_ssl_context(trust_env=False)  # once: it reads all root certificates
         self._timeout = httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds))
@@ -51,26 +47,54 @@ class RemoteClient:
         """Return the entries of `/models`; none when the server has no such page.
 
         Raises:
-            EngineError: The server cannot be reached, refuses, or answers something else.
+            ServerFault: The server cannot be reached, refuses, or answers something else.
         """
         with ThreadPoolExecutor(1) as thread:  # the caller may itself run inside an event loop
             return thread.submit(asyncio.run, self._list_models()).result()
 
-    def stream(self, body: Chunk, *, cancel: threading.Event) -> Generator[Chunk, None, None]:
+    def stream(
+        self, body: Chunk, *, cancel: threading.Event, looks_for: str = "", max_seconds: float = math.inf
+    ) -> Generator[Chunk, None, None]:
         """Yield the chunks of a chat completion; ends early, with the connection closed, once `cancel` is set.
 
+        Args:
+            body: The request.
+            cancel: Ends it.
+            looks_for: Name of a model that the server must list within a few seconds before it is asked, because it
+                failed not long ago; empty asks at once.
+            max_seconds: Longest time from now to the end of the reply.
+
         Raises:
-            EngineError: The server cannot be reached, refuses, falls silent, or sends an error.
+            ServerFault: The server cannot be reached, refuses, falls silent, or sends an error.
         """
         chunks: queue.SimpleQueue[Chunk | BaseException | None] = queue.SimpleQueue()
         abandoned = threading.Event()
+        deadline = time.monotonic() + max_seconds
 
         def should_stop() -> bool:
             return cancel.is_set() or abandoned.is_set()
 
-        worker = threading.Thread(
-            target=lambda: asyncio.run(self._pump(body, chunks.put, should_stop)), name="duologue-remote"
-        )
+        async def ask() -> None:
+            if looks_for:
+                await self._look(looks_for)
+            await self._read(body, chunks.put)
+
+        async def pump() -> None:
+            asking = asyncio.ensure_future(ask())
+            is_late = False
+            while not asking.done():
+                await asyncio.wait({asking}, timeout=_POLL_SECONDS)
+                is_late = is_late or (time.monotonic() > deadline and not asking.done())
+                if is_late or should_stop():
+                    asking.cancel()
+            if not asking.cancelled():
+                chunks.put(asking.exception())
+            else:
+                chunks.put(
+                    ServerFault(f"the reply took more than {max_seconds:g} seconds", self.url) if is_late else None
+                )
+
+        worker = threading.Thread(target=lambda: asyncio.run(pump()), name="duologue-remote")
         worker.start()
         try:
             while (chunk := chunks.get()) is not None:
@@ -81,70 +105,72 @@ class RemoteClient:
             abandoned.set()
             worker.join()
 
-    async def _pump(self, body: Chunk, put: _Put, should_stop: Callable[[], bool]) -> None:
-        reading = asyncio.ensure_future(self._read(body, put))
-        while not reading.done():
-            await asyncio.wait({reading}, timeout=_POLL_SECONDS)
-            if should_stop():
-                reading.cancel()
-        put(None if reading.cancelled() else reading.exception())
+    async def _look(self, model: str) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                entries = await self._list_models()
+        except TimeoutError as error:
+            raise self._silent(_LOOK_SECONDS) from error
+        if entries and all(entry["id"] != model for entry in entries):
+            raise ServerFault(f"the server has no model '{model}'", self.url, again="elsewhere", is_down=True)
 
     async def _read(self, body: Chunk, put: _Put) -> None:
         headers = {**self._headers, "Accept": "text/event-stream"}
         try:
             async with (
                 self._http() as http,
-                http.stream("POST", f"{self._url}/chat/completions", json=body, headers=headers) as answer,
+                http.stream("POST", f"{self.url}/chat/completions", json=body, headers=headers) as answer,
             ):
-                await _check(answer, self._url)
-                async for event in _events(answer):
+                await _check(answer, self.url)
+                async for event in _events(answer, self.url):
                     if event.strip() == "[DONE]":
                         return
-                    put(_parse(event))
+                    put(_parse(event, self.url))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._translate(error) from error
 
     async def _list_models(self) -> list[Chunk]:
         try:
-            async with self._http() as http, http.stream("GET", f"{self._url}/models", headers=self._headers) as answer:
+            async with self._http() as http, http.stream("GET", f"{self.url}/models", headers=self._headers) as answer:
                 if answer.status_code in (404, 405):
                     return []
-                await _check(answer, self._url)
+                await _check(answer, self.url)
                 document = json.loads(await _read_up_to(answer, _MAX_LIST_BYTES))
                 return [entry for entry in document["data"] if isinstance(entry["id"], str)]
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._translate(error) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise EngineError(
+            raise ServerFault(
                 "the answer to /models is not a list of models",
-                where=self._url,
+                self.url,
                 needed="an OpenAI-compatible server",
                 action="Check the address; it usually ends in /v1.",
+                again="elsewhere",
+                is_down=True,
             ) from error
 
     def _http(self) -> httpx.AsyncClient:
         # The environment (proxies, .netrc) is not asked: a key goes to the address that was named, nowhere else.
         return httpx.AsyncClient(verify=self._tls, timeout=self._timeout, trust_env=False)
 
-    def _translate(self, error: httpx.HTTPError | httpx.InvalidURL) -> EngineError:
+    def _translate(self, error: httpx.HTTPError | httpx.InvalidURL) -> ServerFault:
         if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
-            found = f"the server was silent for {self._timeout.read:g} seconds"
-        elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return self._silent(self._timeout.read)
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             found = "the server cannot be reached"
         else:
-            found = f"the connection to the server failed ({_printable(str(error)) or type(error).__name__})"
-        return EngineError(found, where=self._url, action="Check that it runs and that the address is right.")
+            found = f"the connection to the server failed ({printable(str(error)) or type(error).__name__})"
+        return ServerFault(found, self.url, action=_LOOK_AT_IT, again="anywhere", is_down=True)
+
+    def _silent(self, seconds: float | None) -> ServerFault:
+        found = f"the server was silent for {seconds:g} seconds"
+        return ServerFault(found, self.url, action=_LOOK_AT_IT, again="elsewhere", is_down=True)
 
 
 async def _check(answer: httpx.Response, url: str) -> None:
-    if answer.status_code == httpx.codes.OK:
-        return
-    told = _told(await _read_up_to(answer, _MAX_ERROR_BYTES))
-    found = f"the server answered {answer.status_code}" + (f": {told}" if told else "")
-    action = _ADVICE.get(answer.status_code, "")
-    if wait := _printable(answer.headers.get("Retry-After", "")):
-        action = f"Try again in {wait} seconds." if wait.isdecimal() else f"Try again after {wait}."
-    raise EngineError(found, where=url, action=action)
+    if answer.status_code != httpx.codes.OK:
+        told = told_in(await _read_up_to(answer, _MAX_ERROR_BYTES))
+        raise refused(answer.status_code, told, url, retry_after=answer.headers.get("Retry-After", ""))
 
 
 async def _read_up_to(answer: httpx.Response, num_bytes: int) -> bytes:
@@ -156,46 +182,35 @@ async def _read_up_to(answer: httpx.Response, num_bytes: int) -> bytes:
     return bytes(raw[:num_bytes])
 
 
-async def _events(answer: httpx.Response) -> AsyncIterator[str]:
+async def _events(answer: httpx.Response, url: str) -> AsyncIterator[str]:
     kind = answer.headers.get("Content-Type", "")
     if "json" in kind or "html" in kind:
-        told = _told(await _read_up_to(answer, _MAX_ERROR_BYTES))
-        raise EngineError(f"the server answered with {kind} instead of a stream: {told}")
+        told = told_in(await _read_up_to(answer, _MAX_ERROR_BYTES))
+        raise ServerFault(
+            f"the server answered with {printable(kind)} instead of a stream: {told}",
+            url,
+            again="elsewhere",
+            is_down=True,
+        )
     reader = SseReader()
-    async for raw in answer.aiter_bytes():
-        for event in reader.feed(raw):
+    try:
+        async for raw in answer.aiter_bytes():
+            for event in reader.feed(raw):
+                yield event
+        for event in reader.rest():
             yield event
-    for event in reader.rest():
-        yield event
+    except EngineError as error:
+        raise ServerFault(error.found, url, again="elsewhere", is_down=True) from error
 
 
-def _parse(event: str) -> Chunk:
+def _parse(event: str, url: str) -> Chunk:
     try:
         chunk = json.loads(event)
-    except ValueError:
+    except (ValueError, RecursionError):
         chunk = None
     if not isinstance(chunk, dict):
-        raise EngineError(f"the server sent an event that is not a JSON object: {_printable(event)}")
+        found = f"the server sent an event that is not a JSON object: {printable(event)}"
+        raise ServerFault(found, url, again="elsewhere", is_down=True)
     if chunk.get("error"):
-        raise EngineError(f"the server broke off the reply: {_told(event.encode())}")
+        raise ServerFault(f"the server broke off the reply: {told_in(event.encode())}", url, again="elsewhere")
     return chunk
-
-
-def _told(raw: bytes) -> str:
-    """Return what a body says about an error: OpenAI's shape, FastAPI's, or its beginning."""
-    text = raw.decode("utf-8", "replace")
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return _printable(text)
-    if isinstance(document, dict):
-        error = document.get("error") or document.get("message") or document.get("detail") or document
-        document = error.get("message", error) if isinstance(error, dict) else error
-    return _printable(str(document))
-
-
-def _printable(text: str) -> str:
-    """Return `text` on one line without control characters: it is shown in a terminal."""
-    kept = "".join(character if character.isprintable() else " " for character in text[: 4 * _MAX_TOLD_CHARS])
-    line = " ".join(kept.split())
-    return line if len(line) <= _MAX_TOLD_CHARS else line[: _MAX_TOLD_CHARS - 3] + "..."

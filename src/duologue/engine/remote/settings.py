@@ -4,6 +4,7 @@ Names and limits as the servers' sources and documents have them: vLLM (`Samplin
 TabbyAPI (`common/sampling.py`), Ollama and OpenAI (their lists of supported fields).
 """
 
+import json
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -22,12 +23,12 @@ _OWNERS: dict[str, Kind] = {
 }
 _ROLEPLAY = ("typical_p", "dry_multiplier", "xtc_probability", "mirostat")
 _MISSING: dict[Kind, tuple[str, ...]] = {
-    "vllm": _ROLEPLAY,
-    "sglang": _ROLEPLAY,
+    "vllm": ("grammar", *_ROLEPLAY),
+    "sglang": ("grammar", *_ROLEPLAY),
     "llamacpp": (),
-    "tabbyapi": ("dry_multiplier", "mirostat"),  # it takes them and does nothing with them
-    "ollama": ("top_k", "min_p", "repetition_penalty", "logit_bias", *_ROLEPLAY),
-    "openai": ("top_k", "min_p", "repetition_penalty", *_ROLEPLAY),
+    "tabbyapi": ("grammar", "dry_multiplier", "mirostat"),  # it takes the samplers and does nothing with them
+    "ollama": ("grammar", "top_k", "min_p", "repetition_penalty", "logit_bias", *_ROLEPLAY),
+    "openai": ("grammar", "top_k", "min_p", "repetition_penalty", *_ROLEPLAY),
     "unknown": (),
 }
 _MAX_OPENAI_STOPS = 4  # with more it refuses the request; the reader of the stream knows them all
@@ -58,6 +59,8 @@ def sampler_fields(kind: Kind, sampling: Sampling, *, context_tokens: int) -> di
     for name in active_settings(sampling):
         if name not in missing:
             fields |= _fields(name, sampling, context_tokens=context_tokens)
+    if kind not in ("tabbyapi", "unknown"):
+        fields.pop("json_schema", None)
     return fields
 
 
@@ -66,6 +69,10 @@ def _fields(name: str, sampling: Sampling, *, context_tokens: int) -> dict[str, 
     if name == "repetition_penalty":
         value = sampling.repetition_penalty
         return {"repetition_penalty": value, "repeat_penalty": value}  # the second is llama.cpp's
+    if name == "json_schema":
+        schema = json.loads(sampling.json_schema)
+        response_format = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}}
+        return {"response_format": response_format, "json_schema": schema}  # the second is TabbyAPI's
     if name == "logit_bias":
         return {"logit_bias": {str(token): value for token, value in sampling.logit_bias}}
     if name == "xtc_probability":

@@ -99,8 +99,31 @@ class TextCompletion(BaseModel):
     duologue: OwnFacts | None = None
 
 
+class LlamaCompletion(BaseModel):
+    """What the model wrote behind a raw prompt, as llama.cpp's server tells it."""
+
+    index: Literal[0]
+    content: str
+    tokens: list[int]
+    id_slot: int
+    stop: bool
+    model: str
+    tokens_predicted: int
+    tokens_evaluated: int
+    truncated: bool
+    stop_type: Literal["eos", "limit"]
+    stopping_word: str
+    finish_reason: FinishName
+    duologue: OwnFacts | None = None
+
+
 class Shape(Protocol):
     """How one kind of answer is written."""
+
+    @property
+    def says_done(self) -> bool:
+        """Whether a stream ends with `[DONE]`."""
+        ...
 
     def whole(self, reply: Reply, text: str, ignored: Sequence[str]) -> dict[str, Any]:
         """Return the body of a reply that is not streamed."""
@@ -131,11 +154,13 @@ class ChatShape:
         model: The model's name, as the client asked for it.
         id: Identifier of the completion.
         created: Unix time in seconds.
+        says_done: Whether a stream ends with `[DONE]`.
     """
 
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
+    says_done: bool = field(default=True, init=False)
 
     def whole(self, reply: Reply, text: str, ignored: Sequence[str]) -> dict[str, Any]:
         """Return the body of a reply that is not streamed."""
@@ -175,6 +200,7 @@ class TextShape:
     model: str
     id: str = field(default_factory=lambda: f"cmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
+    says_done: bool = field(default=True, init=False)
 
     def whole(self, reply: Reply, text: str, ignored: Sequence[str]) -> dict[str, Any]:
         """Return the body of a reply that is not streamed."""
@@ -202,6 +228,55 @@ class TextShape:
 
     def _head(self) -> dict[str, Any]:
         return {"id": self.id, "object": "text_completion", "created": self.created, "model": self.model}
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaShape:
+    """Completions of llama.cpp's server: flat frames with `content` and `stop`, and no `[DONE]` at the end.
+
+    Source: llama.cpp, tools/server/README.md, "POST /completion". What ended the text we know only as far as OpenAI's
+    API tells it, so a text of `stop` is an `eos` here, and `stopping_word` is empty.
+
+    Attributes:
+        model: The model's name.
+        says_done: Whether a stream ends with `[DONE]`.
+    """
+
+    model: str
+    says_done: bool = field(default=False, init=False)
+
+    def whole(self, reply: Reply, text: str, ignored: Sequence[str]) -> dict[str, Any]:
+        """Return the body of a reply that is not streamed."""
+        return {
+            **self._part(text, has_ended=True),
+            "id_slot": 0,
+            "model": self.model,
+            "tokens_predicted": reply.num_reply_tokens,
+            "tokens_evaluated": reply.num_prompt_tokens,
+            "truncated": False,  # a prompt that does not fit is refused
+            "stop_type": "limit" if reply.finish_reason == "length" else "eos",
+            "stopping_word": "",
+            "finish_reason": _finish(reply.finish_reason),
+            **_own(ignored),
+        }
+
+    def opening(self) -> None:
+        """Nothing comes before the text."""
+
+    def piece(self, text: str) -> dict[str, Any]:
+        """Return a frame with more text."""
+        return self._part(text, has_ended=False)
+
+    def closing(self, reply: Reply, ignored: Sequence[str]) -> dict[str, Any]:
+        """Return the last frame, which counts the tokens as well."""
+        return self.whole(reply, "", ignored)
+
+    def counts(self, reply: Reply) -> dict[str, Any]:
+        """Return the last frame: there is none behind it."""
+        return self.whole(reply, "", ())
+
+    def _part(self, text: str, *, has_ended: bool) -> dict[str, Any]:
+        return {"index": 0, "content": text, "tokens": [], "stop": has_ended}
 
 
 def frame(document: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` and `/v1/completions`."""
+"""`/v1/chat/completions`, `/v1/completions`, and llama.cpp's `/completion`."""
 
 import threading
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from starlette.concurrency import run_in_threadpool
 
 from duologue.chat import Bot, ReplyStream
 from duologue.engine import Sampling
-from duologue.serve.api.answers import ChatShape, Shape, TextShape
-from duologue.serve.api.names import Model, find_model
+from duologue.serve.api.answers import ChatShape, LlamaShape, Shape, TextShape
+from duologue.serve.api.names import Model, find_model, first_model
 from duologue.serve.api.replying import Replying
-from duologue.serve.api.requests import Asking, ChatRequest, CompletionRequest, parse_request
+from duologue.serve.api.requests import Asking, ChatRequest, CompletionRequest, LlamaRequest, parse_request
 from duologue.serve.api.samplers import missing_settings
 from duologue.serve.core import Core
 from duologue.serve.visitor import visitor_of
@@ -52,6 +52,17 @@ def completion_routes(core: Core) -> APIRouter:
         asked = _Asked(body, document, model, user="", ask=ask)
         return await asked.answer(core, request, TextShape(body.model), is_stripped=False)
 
+    @router.post("/completion")
+    async def llama(request: Request) -> Response:
+        body, document = parse_request(LlamaRequest, await request.body())
+        model = await run_in_threadpool(first_model, core, body.model or None)
+
+        def ask(bot: Bot, sampling: Sampling, cancel: threading.Event) -> ReplyStream:
+            return bot.completions.of_text(body.text, sampling, cancel=cancel)
+
+        asked = _Asked(body, document, model, user="", ask=ask)
+        return await asked.answer(core, request, LlamaShape(model.id), is_stripped=False)
+
     return router
 
 
@@ -66,6 +77,7 @@ class _Asked:
         self._ignored = list(missing_settings(document))
 
     async def answer(self, core: Core, request: Request, shape: Shape, *, is_stripped: bool) -> Response:
+        self._body.form.require_allowed(visitor_of(request.scope).role)
         bot = await run_in_threadpool(core.library.bot, self._model.entry.id, run=self._model.run)
         generation = core.start_reply(request.scope, self._model.entry, lambda cancel: self._open(bot, cancel))
         replying = Replying(
@@ -80,6 +92,9 @@ class _Asked:
     def _open(self, bot: Bot, cancel: threading.Event) -> ReplyStream:
         """Ask the model, in the reply's own thread: it may have to be loaded first."""
         default = bot.completions.sampling(user=self._user)
-        sampling = self._body.sampling(default, lambda: bot.tokenizer)
-        self._ignored += [name for name in bot.unsupported(sampling) if name != "continues"]
+        form = self._body.form
+        sampling = form.held(self._body.sampling(default, lambda: bot.tokenizer))
+        unsupported = bot.unsupported(sampling)
+        form.require_engine(unsupported)
+        self._ignored += [name for name in unsupported if name != "continues"]
         return self._ask(bot, sampling, cancel)

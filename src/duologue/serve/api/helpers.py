@@ -11,7 +11,7 @@ import duologue
 from duologue.chat import Bot
 from duologue.engine.embed import Embedder, open_embedder
 from duologue.errors import DataError, EngineError
-from duologue.serve.api.names import Model, find_model, list_models, shown
+from duologue.serve.api.names import Model, first_model, shown
 from duologue.serve.api.requests import DetokenizeRequest, EmbeddingsRequest, TokenizeRequest, parse_request
 from duologue.serve.core import Core, counted_names
 from duologue.serve.refusal import ApiError
@@ -46,7 +46,7 @@ def helper_routes(core: Core) -> APIRouter:
 
     @router.get("/props")
     async def props(request: Request, model: str | None = None) -> JSONResponse:
-        found = await run_in_threadpool(_model, core, model)
+        found = await run_in_threadpool(first_model, core, model)
         bot = await _bot(core, request, found.id)
         return JSONResponse(await run_in_threadpool(_props, bot, found))
 
@@ -59,16 +59,8 @@ def helper_routes(core: Core) -> APIRouter:
     return router
 
 
-def _model(core: Core, name: str | None) -> Model:
-    """Return the model of that name; the first one there is for clients that name none."""
-    models = list_models(core)
-    if name is None and models:
-        return models[0]
-    return find_model(core, name or "")
-
-
 async def _bot(core: Core, request: Request, name: str | None) -> Bot:
-    model = await run_in_threadpool(_model, core, name)
+    model = await run_in_threadpool(first_model, core, name)
     core.age.require(visitor_of(request.scope), model.entry.rating)
     return await run_in_threadpool(core.library.bot, model.entry.id, run=model.run)
 

@@ -86,6 +86,18 @@ def find_model(core: Core, name: str) -> Model:
     )
 
 
+def first_model(core: Core, name: str | None) -> Model:
+    """Return the model of that name; the first one there is for clients of llama.cpp, which name none.
+
+    Raises:
+        ApiError: 404 with the names there are; 409 when the character's folder has faults.
+    """
+    models = list_models(core)
+    if name is None and models:
+        return models[0]
+    return find_model(core, name or "")
+
+
 def base_name(base: str) -> str:
     """Return how a base model is called outside: never with the folders or the address it lies at."""
     if "://" in base:

@@ -91,6 +91,7 @@ class Props(BaseModel):
 _REQUESTS: Mapping[str, type[BaseModel]] = {
     "/v1/chat/completions": requests.ChatRequest,
     "/v1/completions": requests.CompletionRequest,
+    "/completion": requests.LlamaRequest,
     "/v1/embeddings": requests.EmbeddingsRequest,
     "/tokenize": requests.TokenizeRequest,
     "/detokenize": requests.DetokenizeRequest,
@@ -98,6 +99,7 @@ _REQUESTS: Mapping[str, type[BaseModel]] = {
 _ANSWERS: Mapping[str, type[BaseModel]] = {
     "/v1/chat/completions": answers.ChatCompletion,
     "/v1/completions": answers.TextCompletion,
+    "/completion": answers.LlamaCompletion,
     "/v1/embeddings": EmbeddingList,
     "/tokenize": Tokens,
     "/detokenize": Content,
@@ -110,6 +112,7 @@ _ANSWERS: Mapping[str, type[BaseModel]] = {
 _SUMMARIES: Mapping[str, str] = {
     "/v1/chat/completions": "Reply to a conversation",
     "/v1/completions": "Go on with a raw prompt",
+    "/completion": "Go on with a raw prompt, as llama.cpp does",
     "/v1/embeddings": "Turn texts into vectors",
     "/tokenize": "Cut a text into tokens",
     "/detokenize": "Put tokens together again",
@@ -120,7 +123,7 @@ _SUMMARIES: Mapping[str, str] = {
     "/props": "Tell a model's properties, as llama.cpp does",
     "/metrics": "Tell what the server measures, for Prometheus (admins only)",
 }
-_STREAMED = ("/v1/chat/completions", "/v1/completions")
+_STREAMED = ("/v1/chat/completions", "/v1/completions", "/completion")
 _EVENT = {
     "type": "object",
     "description": "One server-sent event; `data` is a chunk as JSON, an error body, or at the end [DONE].",

@@ -92,7 +92,8 @@ class Replying:
             yield frame(shape.closing(generation.reply, self.ignored))
             if self.includes_usage:
                 yield frame(shape.counts(generation.reply))
-        yield _DONE
+        if shape.says_done:
+            yield _DONE
 
     def _headers(self) -> dict[str, str]:
         return {IGNORED_HEADER: ", ".join(self.ignored)} if self.ignored else {}

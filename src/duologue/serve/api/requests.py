@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from duologue.errors import GuardError
 from duologue.guard import check_json
 from duologue.messages import Message, Role
+from duologue.serve.api.forms import Formed
 from duologue.serve.api.names import shown
 from duologue.serve.api.samplers import Samplers, Wire
 from duologue.serve.refusal import ApiError
@@ -20,10 +21,7 @@ _MAX_CHARS = 200_000
 _MAX_FAULTS = 8  # named in one answer
 # A template is a program that would run here: a client brings none, wherever in the body it hides it.
 _TEMPLATE_FIELDS = frozenset({"chat_template", "chat_template_kwargs", "chat_template_args"})
-_GRAMMAR_FIELDS = (
-    *("grammar", "grammar_string", "json_schema", "regex_pattern", "structured_outputs"),
-    *("guided_json", "guided_regex", "guided_choice", "guided_grammar"),
-)
+_OTHER_FORMS = ("regex_pattern", "structured_outputs", "guided_regex", "guided_choice")
 
 
 class TextPart(Wire):
@@ -52,13 +50,7 @@ class StreamOptions(Wire):
     include_usage: bool = False
 
 
-class ResponseFormat(Wire):
-    """Which form the reply has; only plain text is there."""
-
-    type: Literal["text"] = "text"
-
-
-class Asking(Samplers):
+class Asking(Samplers, Formed):
     """What every request for a reply has."""
 
     model: str
@@ -78,7 +70,6 @@ class ChatRequest(Asking):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
-    response_format: ResponseFormat | None = None
     memory: bool = True
     """A field of duologue's own: false recalls nothing for this reply."""
 
@@ -125,6 +116,18 @@ class CompletionRequest(Asking):
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
     echo: Literal[False] | None = None
     best_of: Annotated[int, Field(ge=1, le=1)] | None = None
+
+    @property
+    def text(self) -> str:
+        """The prompt."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+
+class LlamaRequest(Asking):
+    """The body of POST /completion, as clients of llama.cpp send it: a raw prompt, and seldom the name of a model."""
+
+    model: str = ""
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
 
     @property
     def text(self) -> str:
@@ -210,9 +213,10 @@ def _refuse_what_is_not_there(document: Mapping[str, Any]) -> None:
     modalities = document.get("modalities")
     if modalities and modalities != ["text"]:
         raise ApiError(400, "modalities: only 'text' is there", code="unsupported", param="modalities")
-    for name in _GRAMMAR_FIELDS:
+    for name in _OTHER_FORMS:
         if document.get(name):
-            raise ApiError(400, f"{name}: replies cannot be held to a grammar", code="unsupported", param=name)
+            message = f"{name}: a reply can follow a grammar, json_schema or response_format"
+            raise ApiError(400, message, code="unsupported", param=name)
     if document.get("suffix"):
         raise ApiError(400, "suffix: text cannot be filled in before one", code="unsupported", param="suffix")
 

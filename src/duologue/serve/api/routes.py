@@ -14,6 +14,8 @@ from duologue.serve.api.openapi import make_openapi
 from duologue.serve.core import Core
 from duologue.serve.refusal import ApiError
 
+_LOADING_RETRY_SECONDS = 5.0
+
 
 def make_routes(core: Core) -> APIRouter:
     """Return the routes of the API."""
@@ -22,6 +24,11 @@ def make_routes(core: Core) -> APIRouter:
 
     @router.get("/health")
     def health() -> JSONResponse:
+        if core.library.shelf is not None and core.library.shelf.is_waking:
+            # In the words of llama.cpp's server (tools/server/README.md, "GET /health").
+            loading = ApiError(503, "Loading model", code="loading", retry_after_seconds=_LOADING_RETRY_SECONDS)
+            body = {"status": "loading", **loading.body()}
+            return JSONResponse(body, status_code=loading.status, headers=loading.headers())
         return JSONResponse({"status": "ok"})
 
     @router.get("/openapi.json")

@@ -139,8 +139,7 @@ class Access:
     async def _log_out(self, headers: Headers, origin: Origin) -> Response:
         await self._door.log_out(cookie_token(headers))
         answer = RedirectResponse("/", status_code=303)
-        for name in (COOKIE, SECURE_COOKIE):
-            answer.delete_cookie(name, httponly=True, samesite="lax", secure=name == SECURE_COOKIE or origin.is_https)
+        forget_cookie(answer, origin)
         return answer
 
     async def _login_page(self, headers: Headers, notice: str = "") -> Response:
@@ -160,16 +159,35 @@ def cookie_token(headers: Headers) -> str:
 
 
 def set_cookie(answer: Response, token: str, origin: Origin) -> None:
-    """Give a browser its token: out of reach of scripts, of other sites, and of plain http once it came over https."""
+    """Give a browser its token: out of reach of scripts, of other sites, and of plain http once it came over https.
+
+    Where another site may frame the page, the cookie goes along inside that frame too. What other sites send is refused
+    all the same: every request that changes something must come from a page of this server.
+    """
+    _send_cookie(answer, token, origin, max_age=_COOKIE_SECONDS)
+
+
+def forget_cookie(answer: Response, origin: Origin) -> None:
+    """Have a browser throw its token away."""
+    _send_cookie(answer, "", origin, max_age=0)
+
+
+def _send_cookie(answer: Response, token: str, origin: Origin, *, max_age: int) -> None:
+    is_framed = origin.may_be_framed and origin.is_https
     answer.set_cookie(
         SECURE_COOKIE if origin.is_https else COOKIE,
         token,
-        max_age=_COOKIE_SECONDS,
+        max_age=max_age,
         path="/",
         httponly=True,
-        samesite="lax",
+        samesite="none" if is_framed else "lax",
         secure=origin.is_https,
     )
+    if (
+        is_framed
+    ):  # a drawer of its own per framing site, which browsers leave open (CHIPS); Python's http knows it late
+        name, value = answer.raw_headers.pop()
+        answer.raw_headers.append((name, value + b"; Partitioned"))
 
 
 async def read_form(request: Request) -> dict[str, str]:

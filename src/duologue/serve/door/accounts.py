@@ -125,6 +125,14 @@ class Accounts:
             )
         return account
 
+    def require_removable(self, account_id: str) -> None:
+        """Refuse what `remove` would refuse.
+
+        Raises:
+            GuardError: With reason `not_found` or `last_admin`.
+        """
+        _require_removable(self._book.read(_ROLES), account_id)
+
     def remove(self, account_id: str) -> None:
         """Remove an account with its keys, logins and proof of age.
 
@@ -132,17 +140,7 @@ class Accounts:
             GuardError: With reason `not_found`, or `last_admin` when others would be left without an admin.
         """
         with self._book.write() as cursor:
-            rows = cursor.execute("SELECT id, role FROM accounts").fetchall()
-            if account_id not in {row["id"] for row in rows}:
-                raise _no_account()
-            others = [row for row in rows if row["id"] != account_id]
-            if others and all(row["role"] != "admin" for row in others):
-                raise GuardError(
-                    "this is the last admin, and other accounts are left",
-                    reason="last_admin",
-                    where="account",
-                    action="Make another admin first.",
-                )
+            _require_removable(cursor.execute(_ROLES).fetchall(), account_id)
             cursor.execute("DELETE FROM api_keys WHERE account_id = ?", (account_id,))
             cursor.execute("DELETE FROM logins WHERE account_id = ?", (account_id,))
             subject = (f"account:{account_id}",)
@@ -254,6 +252,7 @@ class Accounts:
         return rows[0] if rows else None
 
 
+_ROLES = "SELECT id, role FROM accounts"
 _KEYS = """
     SELECT api_keys.id AS key_id, api_keys.name AS key_name, api_keys.made_at AS key_made_at, api_keys.used_at,
         accounts.id, accounts.name, accounts.role, accounts.made_at
@@ -272,6 +271,19 @@ def _key(row: Row) -> ApiKey:
 def _plain(name: str) -> str:
     """Return a name as it is kept: what looks alike or differs in case alone is one account."""
     return unicodedata.normalize("NFKC", name.strip())[:256].casefold()
+
+
+def _require_removable(rows: Sequence[Row], account_id: str) -> None:
+    if account_id not in {row["id"] for row in rows}:
+        raise _no_account()
+    others = [row for row in rows if row["id"] != account_id]
+    if others and all(row["role"] != "admin" for row in others):
+        raise GuardError(
+            "this is the last admin, and other accounts are left",
+            reason="last_admin",
+            where="account",
+            action="Make another admin first.",
+        )
 
 
 def _no_account() -> GuardError:

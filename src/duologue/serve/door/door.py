@@ -43,7 +43,7 @@ class Door:
         self.accounts = Accounts(book)
         self.logins = Logins(book, shared_key=shared_key)
         self.age: AgeGate = open_age_gate(book, home)
-        self.site = Site(home.server.public_url)
+        self.site = Site(home.server.public_url, frame_ancestors=home.server.frame_ancestors)
         self.throttle = Throttle()
         self.requests = OpenRequests(self.is_in, watch_seconds=watch_seconds)
         self.book = book

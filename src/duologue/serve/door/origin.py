@@ -1,6 +1,8 @@
 """Where a request comes from: from which page, and whether from this machine itself."""
 
 import ipaddress
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ from duologue.errors import ConfigError
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SITE = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _PROXY_HEADERS = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 
 
@@ -35,12 +38,14 @@ class Origin:
         hosts: Names under which the client knows this server, with the port where there is one.
         is_proxied: Whether a proxy had a hand in it, trusted or not.
         is_local: Whether it was made on this machine, to a local name, without a proxy.
+        may_be_framed: Whether another site may show the page in a frame.
     """
 
     is_https: bool
     hosts: tuple[str, ...]
     is_proxied: bool
     is_local: bool
+    may_be_framed: bool = False
 
     def is_own_page(self, headers: Headers) -> bool | None:
         """Return whether a page of this server made the request; None when the request does not say.
@@ -65,13 +70,15 @@ class Site:
 
     Args:
         public_url: Address under which visitors reach the server; empty for that of the request.
+        frame_ancestors: Sites that may show the page in a frame.
 
     Raises:
-        ConfigError: The address cannot be read.
+        ConfigError: An address cannot be read.
     """
 
-    def __init__(self, public_url: str) -> None:
-        """Read the address once."""
+    def __init__(self, public_url: str, *, frame_ancestors: Sequence[str] = ()) -> None:
+        """Read the addresses once."""
+        self.frame_ancestors = tuple(_site(address) for address in frame_ancestors)
         public = urlsplit(public_url)
         if public_url and (public.scheme not in ("http", "https") or not public.netloc or public.path.strip("/")):
             raise ConfigError(
@@ -94,6 +101,7 @@ class Site:
             hosts=tuple(name for name in (host, self._host) if name),
             is_proxied=is_proxied,
             is_local=is_from_here and not is_proxied and not self._host,
+            may_be_framed=bool(self.frame_ancestors),
         )
 
     def base_url(self, scope: Scope) -> str:
@@ -101,6 +109,23 @@ class Site:
         if self._host:
             return f"{'https' if self._is_https else 'http'}://{self._host}"
         return f"{'https' if self.origin(scope).is_https else 'http'}://{Headers(scope=scope).get('host', '')}"
+
+
+def _site(address: str) -> str:
+    """Return the address of a site that may frame the page: one site, over https or on this machine.
+
+    Raises:
+        ConfigError: It is none; a pattern or a path would let others in.
+    """
+    if _SITE.fullmatch(address):
+        scheme, _, host = address.partition("://")
+        if scheme == "https" or host_name(host) in LOCAL_NAMES:
+            return address.casefold()
+    raise ConfigError(
+        f"'{address}' is not the address of a site",
+        where="server.frame_ancestors",
+        needed="such as https://huggingface.co, without a path and without *",
+    )
 
 
 def host_name(host: str) -> str:

@@ -9,8 +9,8 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
+from duologue.chat import duels
 from duologue.messages import Message
-from duologue.serve import duels
 from duologue.serve.core import Core
 from duologue.serve.library import BASE_RUN, Entry
 from duologue.serve.page.body import Body, parse
@@ -146,6 +146,7 @@ def _standing_json(scope: Scope, entry: Entry) -> dict[str, Any]:
     found = duels.standings(entry.folder, character=entry.id, account=account)
     return {
         "standings": [each.as_json() for each in found],
+        "strengths": duels.strengths_of(found).as_json(),
         "runs": [*reversed(entry.runs), BASE_RUN],
         "prompts": list(entry.config.evaluation.prompts) if entry.config else [],
     }

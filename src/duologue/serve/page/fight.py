@@ -10,11 +10,10 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
-from duologue.chat import Bot, Chain, ReplyStream
+from duologue.chat import Bot, Chain, ReplyStream, duels
 from duologue.engine import Sampling
 from duologue.errors import DuologueError
 from duologue.messages import Message
-from duologue.serve import duels
 from duologue.serve.core import Core
 from duologue.serve.generation import Generation
 from duologue.serve.library import Entry

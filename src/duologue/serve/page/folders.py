@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,12 +121,16 @@ def keep_backup(card: Path) -> None:
         ConfigError: It cannot be copied.
     """
     place = card.parent / BACKUPS
+    partial = place / ".partial"  # half a card, when the disk is full, must never be what an undo brings back
     try:
         place.mkdir(exist_ok=True)
-        shutil.copyfile(card, place / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}{card.suffix}")
+        shutil.copyfile(card, partial)
+        os.replace(partial, place / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}{card.suffix}")
         for old in backups(card)[NUM_BACKUPS:]:
             old.unlink()
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise ConfigError(f"the card cannot be kept ({error.strerror})", where=str(place)) from error
 
 

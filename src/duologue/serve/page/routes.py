@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from duologue.serve.core import Core
 from duologue.serve.library import Entry
+from duologue.serve.page.card_tokens import token_routes
 from duologue.serve.page.characters import character_routes
 from duologue.serve.page.context import context_routes
 from duologue.serve.page.memory import memory_routes
@@ -20,7 +21,10 @@ from duologue.serve.visitor import visitor_of
 
 _FAULT = "This character cannot be opened at the moment."  # the fault itself names files of the operator
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_PARTS = (talk_routes, character_routes, memory_routes, context_routes, train_routes, settings_routes)
+_PARTS = (
+    *(talk_routes, character_routes, token_routes, memory_routes),
+    *(context_routes, train_routes, settings_routes),
+)
 
 
 def make_page_routes(core: Core) -> APIRouter:

@@ -7,11 +7,12 @@ from typing import Any
 
 from duologue.errors import DuologueError, GuardError
 from duologue.serve.training import TrainingState
-from duologue.train import History, Run, StepRecord, list_runs, read_history
+from duologue.train import History, Lineage, Run, StepRecord, list_runs, read_history, read_lineage
 
 _MAX_POINTS = 400  # a curve has no more on a screen
 _TAIL_BYTES = 20_000
 _SHOWN_REPLIES = 12
+_LAST_STEPS = 10
 
 
 def find_run(folder: Path, name: str) -> Run:
@@ -33,11 +34,12 @@ def runs_json(folder: Path, now: TrainingState) -> list[dict[str, Any]]:
 
 def run_json(run: Run, now: TrainingState) -> dict[str, Any]:
     """Return everything the page shows of a run."""
-    history = read_history(run)
+    history, lineage = read_history(run), _lineage(run)
     manifest, plan = _document(run, "manifest.json"), _document(run, "plan.json")
     return {
         **_line(run, now),
         **progress_json(run, history),
+        "feedback": {**lineage.as_json(), **_rewards(history)} if lineage else None,
         "plan": plan or None,
         "plan_versus_actual": manifest.get("plan_versus_actual", {}),
         "minutes": manifest["seconds"] / 60 if manifest else None,
@@ -58,7 +60,7 @@ def progress_json(run: Run, history: History | None = None) -> dict[str, Any]:
         "loss": last.loss if last else None,
         "tokens_per_second": last.tokens_per_second if last else None,
         "memory_gib": last.memory_gib if last else None,
-        "curve": _thinned(history.steps),
+        "curve": _thinned([each for each in history.steps if not each.is_comparison]),
         "validation": [list(point) for point in history.validation],
         "replies": [
             {"step": each.step, "prompt": each.prompt, "text": each.text, "faults": each.faults}
@@ -71,12 +73,13 @@ def progress_json(run: Run, history: History | None = None) -> dict[str, Any]:
 def _line(run: Run, now: TrainingState) -> dict[str, Any]:
     is_running = now.phase != "idle" and now.run == run.name
     manifest, evaluation = _document(run, "manifest.json"), _document(run, "evaluation.json")
-    resolved = _document(run, "resolved.json")
+    resolved, lineage = _document(run, "resolved.json"), _lineage(run)
     state = "finished" if run.is_finished else "interrupted"
     return {
         "name": run.name,
         "state": "running" if is_running else state,
         "base": manifest.get("base", {}).get("name") or resolved.get("model", {}).get("base", ""),
+        "started_from": lineage.started_from if lineage else "",
         "num_steps": manifest.get("num_steps"),
         "final_loss": manifest.get("final_loss"),
         "base_perplexity": evaluation.get("base_perplexity"),
@@ -84,6 +87,20 @@ def _line(run: Run, now: TrainingState) -> dict[str, Any]:
         "has_report": (run.folder / "report.html").is_file(),
         "is_measured": bool(evaluation),
     }
+
+
+def _lineage(run: Run) -> Lineage | None:
+    try:
+        return read_lineage(run)
+    except DuologueError:
+        return None  # damaged: the run is shown with what there is
+
+
+def _rewards(history: History) -> dict[str, float | None]:
+    """Return how surely the last steps that compared replies told the better one; None where none did."""
+    last = [each for each in history.steps if each.is_comparison][-_LAST_STEPS:]
+    shares = [each.reward_accuracy for each in last if each.reward_accuracy is not None]
+    return {"reward_accuracy": sum(shares) / len(shares) if shares else None}
 
 
 def _document(run: Run, name: str) -> dict[str, Any]:

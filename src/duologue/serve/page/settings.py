@@ -29,6 +29,7 @@ from duologue.serve.core import Core
 from duologue.serve.page.body import Body, parse
 from duologue.serve.page.places import Place, place_of
 from duologue.serve.refusal import ApiError
+from duologue.store import is_of_storage
 
 # What an admin may change from the page. Addresses, proxies and who is believed stay in the file.
 HOME_KEYS = (
@@ -249,4 +250,6 @@ def _set(path: Path, body: _Key, allowed: tuple[str, ...]) -> None:
         message = "; ".join(detail["msg"] for detail in error.errors()[:3])
         raise ApiError(400, f"{body.key}: {message}", code="invalid_body", param="value") from error
     except ConfigError as error:
+        if is_of_storage(error.__cause__):  # the disk is full, which is not the fault of the value
+            raise
         raise ApiError(400, error.sentence(), code="invalid_body", param="value") from error

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from duologue.errors import ConfigError
 from duologue.serve.core import Core
 from duologue.serve.library import Entry
+from duologue.serve.page.feedback import feedback_routes
 from duologue.serve.page.talk_chats import chat_routes
 from duologue.serve.page.talk_messages import message_routes
 from duologue.serve.page.talk_replies import Asks, reply_routes
@@ -26,6 +27,7 @@ def talk_routes(core: Core) -> APIRouter:
     router.include_router(chat_routes(core))
     router.include_router(message_routes(core, asks))
     router.include_router(reply_routes(core, asks))
+    router.include_router(feedback_routes(core))
     album = _Album()
 
     @router.get("/avatar.webp")

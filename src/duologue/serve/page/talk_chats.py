@@ -137,8 +137,9 @@ def info_json(core: Core, info: SessionInfo) -> dict[str, Any]:
 def _overview(core: Core, place: Place) -> dict[str, Any]:
     bot = place.bot
     infos = bot.sessions.list_sessions(character=bot.model_id, user=place.account)
+    given = set(bot.sessions.marks.list_consented(character=bot.model_id))
     return {
-        "chats": [info_json(core, info) for info in infos],
+        "chats": [{**info_json(core, info), "is_learned_from": info.id in given} for info in infos],
         "greetings": [safe_html(text) for text in bot.editor.greetings],
         "speakers": [{"name": member.name, "companion": at} for at, member in enumerate(bot.cast.members)],
         "user_name": bot.config.character.user_name,

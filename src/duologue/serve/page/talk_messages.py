@@ -139,11 +139,12 @@ def _read(core: Core, place: Place, window: _Window) -> dict[str, Any]:
     begin, end = window.of(path)
     is_running = core.generations.find(place.session_id) is not None
     waiting = bot.cast.still_to_speak(path, session_id=place.session_id) if path and bot.cast.is_group else ()
+    opinions = bot.sessions.marks.opinions(place.session_id)
     return {
         "chat": info_json(core, bot.sessions.info(place.session_id)),
         "total": len(path),
         "first": begin,
-        "messages": [_message(entry, bot.cast) for entry in path[begin:end]],
+        "messages": [_message(entry, bot.cast) | {"opinion": opinions.get(entry.id)} for entry in path[begin:end]],
         "is_running": is_running,
         "is_answered": not path or path[-1].message.role != "user",
         "waiting": [member.name for member in waiting],

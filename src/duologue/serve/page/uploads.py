@@ -93,7 +93,7 @@ def safe_name(name: str) -> str:
         stem, dot, suffix = kept or "conversations", "", ""
     while len(f"{stem}{dot}{suffix}".encode()) > _MAX_NAME_BYTES and stem:
         stem = stem[:-1]
-    return f"{stem}{dot}{suffix[:10]}"
+    return f"{stem.rstrip() or 'conversations'}{dot}{suffix[:10]}"
 
 
 async def _receive(request: Request, path: Path) -> int:

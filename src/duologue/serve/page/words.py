@@ -5,7 +5,7 @@ from functools import cache
 from importlib import resources
 
 LANGUAGES = ("en", "de")
-PARTS = ("base", "talk", "characters", "memory", "context", "train", "duel", "welcome", "settings")
+PARTS = ("base", "talk", "feedback", "characters", "memory", "context", "train", "duel", "welcome", "settings")
 
 
 @cache

@@ -7,6 +7,7 @@
 export * from "./clock.js";
 export * from "./follow.js";
 export * from "./widgets.js";
+import { choices } from "./keeping.js";
 import { watchTheme } from "./theme.js";
 import { icon } from "./widgets.js";
 
@@ -62,7 +63,7 @@ export function t(key, values = {}) {
 }
 
 export async function setLanguage(wanted) {
-  localStorage.setItem("language", wanted);
+  choices.set("language", wanted);
   location.reload();
 }
 
@@ -89,9 +90,11 @@ class App extends EventTarget {
   panel = "talk";
   character = ""; // id
   session = ""; // id
+  address = ""; // the hash that was read last
 
   // The address says where one is: #/talk/lila-quill/SESSION.
   read() {
+    this.address = location.hash;
     const [, panel, character, session] = location.hash.split("/").map(decodeURIComponent);
     this.panel = panel || "talk";
     this.character = character || this.character || this.state?.characters[0]?.id || "";
@@ -191,12 +194,13 @@ export function settle(element, column) {
   document.querySelector(column)?.replaceChildren(element);
 }
 
+// When words and state are there. Gradio may put an element into the page before or after that.
 let hasStarted;
-const started = new Promise((resolve) => { hasStarted = resolve; });
+export const started = new Promise((resolve) => { hasStarted = resolve; });
 
 export async function start() {
   const known = ["en", "de"];
-  const wanted = localStorage.getItem("language") ?? navigator.language.slice(0, 2);
+  const wanted = choices.get("language") ?? navigator.language.slice(0, 2);
   language = known.includes(wanted) ? wanted : "en";
   document.documentElement.lang = language;
   watchTheme();
@@ -210,8 +214,10 @@ export async function start() {
       await new Promise((resolve) => setTimeout(resolve, pause * 1000));
     }
   }
-  addEventListener("popstate", () => app.read());
-  addEventListener("hashchange", () => app.read());
+  // A browser may tell of one move twice: who had begun to write in a panel would see it built again.
+  const move = () => { if (location.hash !== app.address) app.read(); };
+  addEventListener("popstate", move);
+  addEventListener("hashchange", move);
   app.read();
   hasStarted();
 }

@@ -1,6 +1,7 @@
 // One character's card, all of it: texts, greetings, notes, and its lorebook (loreeditor.js).
 
 import { app, attempt, avatar, get, icon, iconButton, node, notice, popup, post, put, t } from "./base.js";
+import { cardTokens } from "./cardtokens.js";
 import { badges, deleteCharacter, exportCard } from "./characters.js";
 import { skeletons, textField } from "./fields.js";
 import { loreEditor } from "./loreeditor.js";
@@ -37,7 +38,9 @@ class CardEditor {
         node("button", { type: "button", class: "button primary", onclick: () => attempt(() => this.save()) }, t("base.save"))));
     const parts = card.may_edit ? PARTS.map((part) => this.part(part)) : [this.readOnly()];
     const lore = card.may_edit ? loreEditor(this) : null;
-    this.element.replaceChildren(this.head(), node("div", { class: "stack" }, this.remarks(), parts, lore), this.bar);
+    this.tokens = card.may_edit ? cardTokens(this.path, this.element, () => ({ ...this.card, ...this.changes })) : null;
+    this.element.replaceChildren(this.head(), node("div", { class: "stack" }, this.remarks(), this.tokens?.element, parts, lore), this.bar);
+    this.tokens?.count();
   }
 
   head() {
@@ -105,6 +108,7 @@ class CardEditor {
   change(name, value) {
     this.changes[name] = value;
     this.bar.hidden = false;
+    this.tokens?.countSoon();
   }
 
   async save() {

@@ -43,6 +43,7 @@ export function makeChatList(talk) {
     const entries = chats.filter((chat) => chat.id !== talk.deleting).map((chat) => node("li", {}, node("a", {
       class: "entry", href: app.hash("talk", talk.entry.id, chat.id), "aria-current": chat.id === app.session ? "page" : undefined, onclick: talk.closeChats,
     }, node("span", { class: "title" }, chat.is_branch ? icon("branch") : null, chat.title || t("talk.untitled")),
+      chat.is_learned_from ? node("span", { class: "detail learned-from" }, icon("like"), t("feedback.in_list")) : null,
       node("span", { class: "detail" }, chat.is_running ? t("talk.is_writing") : `${relativeTime(chat.updated_at)} · ${t("talk.count", { count: chat.num_messages })}`))));
     found.replaceChildren(entries.length ? node("ul", { class: "list" }, entries) : node("p", { class: "small soft none" }, t("talk.no_chats")));
   }

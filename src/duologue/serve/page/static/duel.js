@@ -27,7 +27,7 @@ class DuelView {
         node("a", { class: "back", href: app.hash("train", entry.id) }, icon("left"), t("train.back", { name: entry.name })),
         node("h1", {}, t("duel.heading", { name: entry.name })), node("p", {}, t("duel.about"))), canFight && state.runs.length > 2 ? this.contenders(state.runs) : null),
       canFight ? node("div", { class: "stack" }, this.turnForm(), this.arena, this.picks, this.standing) : notTrained(entry));
-    if (canFight) this.showStanding(state.standings);
+    if (canFight) this.showStanding(state);
   }
 
   contenders(runs) {
@@ -109,7 +109,7 @@ class DuelView {
         node("button", { type: "button", class: "button primary", onclick: anew }, t("duel.next")),
         pick === "both_bad" ? null : node("button", { type: "button", class: "button", onclick: goOn }, t("duel.go_on"))));
       this.picks.querySelector("button").focus({ preventScroll: true });
-      this.showStanding(answer.standings);
+      this.showStanding(answer);
     });
   }
 
@@ -121,8 +121,8 @@ class DuelView {
     this.field.focus();
   }
 
-  showStanding(standings) {
-    this.standing.replaceChildren(...standings.map((each) => standing(each)));
+  showStanding({ standings, strengths }) {
+    this.standing.replaceChildren(...standings.map((each) => standing(each)), strengths.runs.length ? strengthList(strengths) : "");
   }
 }
 
@@ -130,13 +130,33 @@ function standing(each) {
   const percent = (share) => number(share, { style: "percent" });
   const decided = each.first_wins + each.second_wins;
   const verdict = each.leader ? t("duel.leads", { run: runName(each.leader) }) : t("duel.undecided");
+  const needed = each.picks_needed;
+  const toGo = each.leader ? "" : needed === null ? t("duel.needed_unknown") : t(needed === 1 ? "duel.needed_one" : "duel.needed", { num: number(needed) });
   const bar = node("div", { class: "interval", role: "img", "aria-label": t("duel.interval", { run: runName(each.first), low: percent(each.low), high: percent(each.high) }) },
     node("i", { style: `left: ${100 * each.low}%; width: ${100 * (each.high - each.low)}%` }),
     decided ? node("b", { style: `left: ${(100 * each.first_wins) / decided}%` }) : null);
   return node("section", { class: "card stack" },
     node("div", { class: "spread" }, node("h2", {}, t("duel.standing", { num: number(each.num_picks) })), node("span", { class: `badge ${each.leader ? "good" : ""}` }, verdict)),
     node("div", { class: "spread small" }, node("span", {}, `${runName(each.second)}: ${number(each.second_wins)}`), node("span", {}, `${runName(each.first)}: ${number(each.first_wins)}`)),
-    bar, node("p", { class: "soft small" }, t("duel.standing_about", { low: percent(each.low), high: percent(each.high), run: runName(each.first), ties: number(each.ties), bad: number(each.both_bad) })));
+    bar, toGo ? node("p", { class: "small" }, toGo) : null, node("p", { class: "soft small" }, t("duel.standing_about", { low: percent(each.low), high: percent(each.high), run: runName(each.first), ties: number(each.ties), bad: number(each.both_bad) })));
+}
+
+// All runs on one scale: the bar is the interval, from the least to the most that any of them may have.
+function strengthList({ runs, references, groups }) {
+  const points = (elo) => number(Math.round(elo), { signDisplay: "exceptZero" });
+  const widest = Math.max(100, ...runs.flatMap((each) => [Math.abs(each.low), Math.abs(each.high)]));
+  const at = (elo) => 50 + (50 * elo) / widest;
+  const row = (each) => {
+    const zero = references[each.group];
+    if (each.run === zero) return node("li", { class: "strength" }, node("div", { class: "spread small" }, node("b", {}, runName(each.run)), node("span", {}, t("duel.strength_zero"))));
+    const percent = (share) => number(share, { style: "percent" });
+    const said = t("duel.strength", { elo: points(each.elo), low: points(each.low), high: points(each.high), share: percent(each.share), zero: runName(zero) });
+    return node("li", { class: "strength" }, node("div", { class: "spread small" }, node("b", {}, runName(each.run)), node("span", {}, said)),
+      node("div", { class: "interval", "aria-hidden": "true" }, node("i", { style: `left: ${at(each.low)}%; width: ${at(each.high) - at(each.low)}%` }), node("b", { style: `left: ${at(each.elo)}%` })));
+  };
+  const apart = groups.length > 1 ? t("duel.apart", { groups: groups.map((group) => group.map(runName).join(", ")).join(" | ") }) : "";
+  return node("section", { class: "card stack" }, node("h2", {}, t("duel.strengths")), node("ul", { class: "strengths" }, runs.map(row)),
+    apart ? node("p", { class: "small" }, apart) : null, node("p", { class: "soft small" }, t("duel.strengths_about")));
 }
 
 function runName(run) {

@@ -1,6 +1,6 @@
 // The frame: where one is and where one can go. A bar above on a desk; on a phone its links are a bar below.
 
-import { app, get, icon, iconButton, node, notice, settle, t } from "./base.js";
+import { app, get, icon, iconButton, node, notice, settle, started, t } from "./base.js";
 import { isDark, setTheme } from "./theme.js";
 
 const KNOCK_MS = 2000;
@@ -11,8 +11,11 @@ customElements.define("duo-frame", class extends HTMLElement {
     if (this.isReady) return;
     this.isReady = true;
     settle(this, "#frame");
-    app.addEventListener("place", () => this.show());
-    app.addEventListener("state", () => this.show());
+    started.then(() => {
+      app.addEventListener("place", () => this.show());
+      app.addEventListener("state", () => this.show());
+      this.show();
+    });
     app.addEventListener("online", () => this.sayOnline());
     addEventListener("keydown", (event) => this.press(event));
     globalThis.visualViewport?.addEventListener("resize", fitKeyboard);

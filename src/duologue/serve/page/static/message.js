@@ -1,5 +1,6 @@
 // A message as one sees it: who, when, what, its versions, and what can be done with it.
 
+import { thumbs } from "./feedback.js";
 import { avatar, clockTime, dateTime, dayName, icon, iconButton, node, popup, relativeTime, setSafeHtml, t } from "./base.js";
 
 // messageNode(message, {talk, isLast}) -> <li>. `talk` has the verbs: edit, regenerate, show, branch, hide, discard, copy.
@@ -93,6 +94,7 @@ function tools(message, { talk, isLast }) {
   return node("div", { class: "tools" },
     versions,
     node("div", { class: "quick" },
+      isReply ? thumbs(message, talk) : null,
       isReply ? iconButton("redo", t("talk.regenerate"), () => talk.regenerate(message), { class: "plain small" }) : null,
       iconButton("edit", t("talk.edit"), () => talk.edit(message), { class: "plain small" }),
       iconButton("copy", t("talk.copy"), () => talk.copy(message), { class: "plain small" }),

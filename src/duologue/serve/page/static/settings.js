@@ -13,7 +13,8 @@ customElements.define("duo-settings", class extends Panel {
   async enter() {
     const entry = app.entry();
     const key = `${app.character} ${entry?.rating}`;
-    if (this.shown === key && this.querySelector(".settings")) return;
+    if (this.shown === key) return; // shown, or on its way
+    this.shown = key;
     this.replaceChildren(node("div", { class: "page" }, skeletons(4, "7rem")));
     const sections = [];
     // One section that fails, such as a character whose age gate is shut, must not take the others along.
@@ -40,7 +41,7 @@ customElements.define("duo-settings", class extends Panel {
       await add(serverSection);
       if (app.state.visitor.way === "session") await add(peopleSection);
     }
-    this.shown = key;
+    if (this.shown !== key) return; // those of another character were asked for meanwhile
     this.replaceChildren(node("div", { class: "page settings" }, node("div", { class: "page-head" }, node("div", {}, node("h1", {}, t("settings.heading")))),
       node("div", { class: "stack" }, sections.filter(Boolean))));
   }

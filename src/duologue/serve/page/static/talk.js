@@ -3,6 +3,8 @@
 import { app, ask, attempt, get, icon, iconButton, node, notice, Offline, Panel, patch, popup, post, Refused, remove, saveFile, setSafeHtml, t } from "./base.js";
 import { makeChatList } from "./chats.js";
 import { makeComposer } from "./composer.js";
+import { drafts } from "./keeping.js";
+import { sayOpinion, showFeedback } from "./feedback.js";
 import { editNode, faceOf } from "./message.js";
 import { makeReplying } from "./replying.js";
 import { makeScroller } from "./scroller.js";
@@ -27,9 +29,10 @@ customElements.define("duo-talk", class extends Panel {
     if (this.entry.fault) return this.showEmpty("warn", t("talk.broken", { name: this.entry.name }), this.entry.fault, { label: t("base.characters"), href: app.hash("characters") });
     this.composer.address(this.entry.name);
     this.isCutOff = false;
+    const character = app.character;
     try {
       await this.readOverview();
-      await this.openPlace();
+      if (app.panel === "talk" && app.character === character) await this.openPlace(); // else one has gone elsewhere meanwhile
     } catch (error) {
       if (error instanceof Refused) this.showRefusal(error);
       else if (error instanceof Offline) this.isCutOff = !this.showEmpty("offline", t("talk.offline"), t("talk.offline_help"));
@@ -98,7 +101,7 @@ customElements.define("duo-talk", class extends Panel {
     this.showBlank(null);
     this.scroller.take(page, { at: this.wanted });
     this.wanted = 0;
-    this.composer.text = sessionStorage.getItem(`draft ${path}`) ?? "";
+    this.composer.text = drafts.get(`draft ${path}`) ?? "";
     if (page.is_running) this.replying.start();
     this.showState(page);
     if (matchMedia("(hover: hover)").matches && !this.contains(document.activeElement)) this.composer.field.focus();
@@ -133,7 +136,7 @@ customElements.define("duo-talk", class extends Panel {
     this.path = "";
     this.scroller.clear();
     this.composer.clearReason();
-    this.composer.text = sessionStorage.getItem(`draft ${this.base}`) ?? "";
+    this.composer.text = drafts.get(`draft ${this.base}`) ?? "";
     const { greetings } = this.overview;
     this.greeting = Math.min(this.greeting, Math.max(0, greetings.length - 1));
     const body = node("div", { class: "body", dir: "auto" });
@@ -207,7 +210,7 @@ customElements.define("duo-talk", class extends Panel {
       this.composer.text = "";
       this.scroller.add(pending(text));
       await post(`${this.path}/messages`, { text });
-      sessionStorage.removeItem(key);
+      drafts.delete(key);
       this.querySelector(".offers")?.remove();
       this.replying.start(text);
       this.showChats();
@@ -224,8 +227,10 @@ customElements.define("duo-talk", class extends Panel {
   async makeChat() {
     const { id } = await post(this.base, { greeting: this.greeting });
     this.path = `${this.base}/${encodeURIComponent(id)}`;
-    history.replaceState(null, "", app.hash("talk", this.entry.id, id));
-    app.session = id;
+    if (app.panel === "talk") {
+      history.replaceState(null, "", app.hash("talk", this.entry.id, id));
+      app.session = id;
+    }
     this.showBlank(null);
     this.scroller.take(await get(this.path));
   }
@@ -258,8 +263,8 @@ customElements.define("duo-talk", class extends Panel {
 
   keepDraft(text) {
     const key = `draft ${this.path || this.base}`;
-    if (text) sessionStorage.setItem(key, text);
-    else sessionStorage.removeItem(key);
+    if (text) drafts.set(key, text);
+    else drafts.delete(key);
   }
 
   // ------------------------------------------------------------------------------------------------ messages
@@ -331,6 +336,14 @@ customElements.define("duo-talk", class extends Panel {
     });
   }
 
+  async like(message, isLiked) {
+    await attempt(async () => {
+      if (await sayOpinion(this.path, message, isLiked)) await this.readOverview();
+      await this.scroller.reload();
+      this.scroller.nodeOf(message)?.querySelector(`.thumb.${isLiked === false || (isLiked === null && message.opinion === false) ? "dislike" : "like"}`)?.focus();
+    });
+  }
+
   async discard(message) {
     await attempt(async () => {
       const { num_deleted: count } = await remove(`${this.path}/messages/${message.id}`);
@@ -361,6 +374,7 @@ customElements.define("duo-talk", class extends Panel {
       { icon: "undo", label: t("talk.undo_last"), run: () => attempt(async () => { await post(`${this.path}/undo`); this.showState(await this.scroller.reload()); }) },
       { icon: "download", label: t("talk.export"), run: () => this.export(formats[0]) },
       { icon: "download", label: t("talk.export_text"), run: () => this.export("text") },
+      { icon: "like", label: t("feedback.menu"), run: () => attempt(async () => { await showFeedback(this.path); await this.readOverview(); await this.scroller.reload(); }) },
       { icon: "upload", label: t("talk.import"), run: () => this.chooseImport() },
       { icon: "trash", label: t("talk.delete_chat"), run: () => this.deleteChat(), isDanger: true },
     ];
@@ -444,6 +458,6 @@ function pending(text) {
   html.textContent = text;
   return {
     id: -1, role: "user", name: "", companion: -1, text, html: html.outerHTML.replaceAll("\n", "<br>"), time: new Date().toISOString(),
-    revision: 0, swipe: 1, num_swipes: 1, is_first: false, is_hidden: false, ended: "", recalled: [],
+    revision: 0, swipe: 1, num_swipes: 1, is_first: false, is_hidden: false, ended: "", recalled: [], opinion: null,
   };
 }

@@ -1,13 +1,15 @@
 // Light or dark: what the person chose, else what their system says.
 
+import { choices } from "./keeping.js";
+
 const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
 
 export function themeChoice() {
-  return localStorage.getItem("theme") ?? "system"; // "light", "dark" or "system"
+  return choices.get("theme") ?? "system"; // "light", "dark" or "system"
 }
 
 export function setTheme(choice) {
-  localStorage.setItem("theme", choice);
+  choices.set("theme", choice);
   apply();
 }
 

@@ -50,7 +50,8 @@ export function runList(entry, runs) {
 function runRow(entry, run) {
   const kinds = { finished: "good", interrupted: "warn", running: "lamp" };
   const change = run.tuned_perplexity ? t("train.perplexity_change", { base: number(run.base_perplexity, TWO), tuned: number(run.tuned_perplexity, TWO) }) : "";
-  const detail = [run.num_steps ? t("train.num_steps", { num: number(run.num_steps) }) : "", change, run.base].filter(Boolean).join(" · ");
+  const origin = run.started_from ? t("train.from_feedback", { run: run.started_from }) : "";
+  const detail = [origin, run.num_steps ? t("train.num_steps", { num: number(run.num_steps) }) : "", change, run.base].filter(Boolean).join(" · ");
   return node("a", { class: "entry run", href: app.hash("train", entry.id, run.name) },
     node("span", { class: "spread" }, node("span", { class: "title" }, run.name), node("span", { class: `badge ${kinds[run.state]}` }, t(`train.state_${run.state}`))),
     node("span", { class: "detail" }, detail));
@@ -68,11 +69,23 @@ export async function runView(entry, name) {
         node("h1", {}, t("train.run", { run: run.name })), node("p", {}, run.base)),
       node("div", { class: "row" }, run.has_report ? report : null, run.state === "finished" ? talkButton(entry) : null)),
     node("div", { class: "stack" },
+      run.feedback ? learned(entry, run.feedback) : null,
       run.evaluation ? measured(entry, run.evaluation) : notMeasured(entry, run),
       run.curve.length ? node("section", { class: "card" }, chart.node) : null,
       versus(run),
       run.evaluation?.replies?.length ? sideBySide(entry, run.evaluation.replies) : null,
       run.replies.length ? node("details", { class: "card" }, node("summary", {}, t("train.samples")), [...run.replies].reverse().map((each) => sample(each, entry))) : null));
+}
+
+// What a run on feedback learned, and from which run on.
+function learned(entry, feedback) {
+  const counts = ["corrected_replies", "pairs", "liked", "disliked"].filter((kind) => feedback[`num_${kind}`]);
+  const start = node("a", { href: app.hash("train", entry.id, feedback.started_from) }, t("train.run", { run: feedback.started_from }));
+  const share = feedback.reward_accuracy;
+  return node("section", { class: "card stack feedback" },
+    node("div", {}, node("h2", {}, t("train.feedback")), node("p", { class: "soft small" }, t("train.feedback_about", { method: t(`train.method_${feedback.method}`) }), " ", start)),
+    node("ul", {}, counts.map((kind) => node("li", {}, node("b", {}, number(feedback[`num_${kind}`])), " ", t(`train.feedback_${kind}`)))),
+    share === null ? null : node("p", { class: "soft small" }, t("train.feedback_accuracy", { share: number(share, { style: "percent" }) })));
 }
 
 function measured(entry, evaluation) {

@@ -1,18 +1,20 @@
 """Duels: two replies to the same turn, and which of them somebody liked better, without knowing whose they were."""
 
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from duologue.store import Database, Migration, open_database
+from duologue.chat import strengths
+from duologue.chat.strengths import Strengths
+from duologue.messages import Message, Preference
+from duologue.store import Database, Migration, Row, open_database
 
 Pick = Literal["left", "right", "tie", "both_bad"]
-_Z = 1.959964  # the middle 95% of a normal distribution
+BASE = "base"  # stands for the base model where a run's name is asked for
 
 # All that a later model of strengths may need: the turn, both replies as they were, how they were drawn, and when.
 _MIGRATIONS: tuple[Migration, ...] = (
@@ -84,8 +86,8 @@ class Standing:
         first_wins: Picks of the first's reply.
         second_wins: Picks of the second's.
         ties: Both were equally good.
-        both_bad: Neither was good.
-        low: Lower end of the 95% interval of the first's share of all decided picks (Wilson).
+        both_bad: Neither was good; counted and shown, of no weight in who is ahead.
+        low: Lower end of the first's share of all decided picks, with 95% certainty however often one looks.
         high: Its upper end.
     """
 
@@ -98,27 +100,44 @@ class Standing:
     low: float
     high: float
 
+    @property
+    def num_picks(self) -> int:
+        """All picks, the ties and the bad ones too."""
+        return self.first_wins + self.second_wins + self.ties + self.both_bad
+
+    @property
+    def leader(self) -> str:
+        """Who is ahead where that is more than luck; empty where it is not."""
+        return self.first if self.low > 0.5 else self.second if self.high < 0.5 else ""
+
+    @property
+    def picks_needed(self) -> int | None:
+        """About how many more picks until it is more than luck; None when there is no telling."""
+        undecided = self.ties + self.both_bad
+        return strengths.picks_needed(self.first_wins, self.second_wins, num_undecided=undecided)
+
     def as_json(self) -> dict[str, Any]:
         """Return the standing, with who is ahead where that is more than luck."""
-        leader = self.first if self.low > 0.5 else self.second if self.high < 0.5 else ""
-        num = self.first_wins + self.second_wins + self.ties + self.both_bad
-        return {name: getattr(self, name) for name in self.__slots__} | {"num_picks": num, "leader": leader}
+        more = {"num_picks": self.num_picks, "leader": self.leader, "picks_needed": self.picks_needed}
+        return {name: getattr(self, name) for name in self.__slots__} | more
 
 
 def keep(folder: Path, duel: Duel) -> None:
-    """Keep a duel whose replies are there.
+    """Keep a duel whose replies are there, with its pick if something was picked already.
 
     Raises:
         DataError: The disk is full or failed.
     """
+    picked_at = _now() if duel.pick else ""
     with closing(_open(folder)) as database, database.write() as cursor:
         cursor.execute(
             "INSERT INTO duels (id, account, character, base, messages, left_run, right_run, left_reply, right_reply,"
-            " left_facts, right_facts, sampling, made_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " left_facts, right_facts, sampling, made_at, pick, picked_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(duel.id, duel.account, duel.character, duel.base, _json(duel.messages)),
                 *(duel.left_run, duel.right_run, duel.left_reply, duel.right_reply),
-                *(_json(duel.left_facts), _json(duel.right_facts), _json(duel.sampling), _now()),
+                *(_json(duel.left_facts), _json(duel.right_facts), _json(duel.sampling), _now(), duel.pick, picked_at),
             ),
         )
 
@@ -133,9 +152,7 @@ def find(folder: Path, duel_id: str, *, account: str, character: str) -> Duel | 
         )
     if not rows:
         return None
-    row = rows[0]
-    texts = {name: row[name] for name in Duel.__slots__ if name not in ("messages", *_JSON)}
-    return Duel(**texts, messages=tuple(json.loads(row["messages"])), **{name: json.loads(row[name]) for name in _JSON})
+    return _duel(rows[0])
 
 
 def put_pick(folder: Path, duel: Duel, pick: Pick) -> bool:
@@ -143,6 +160,45 @@ def put_pick(folder: Path, duel: Duel, pick: Pick) -> bool:
     with closing(_open(folder)) as database, database.write() as cursor:
         cursor.execute("UPDATE duels SET pick = ?, picked_at = ? WHERE id = ? AND pick = ''", (pick, _now(), duel.id))
         return cursor.rowcount == 1
+
+
+def remove(folder: Path, duel_id: str, *, account: str = "") -> bool:
+    """Erase a duel and its pick; return False when there is none of that account (of any, when it is empty).
+
+    Raises:
+        DataError: The disk is full or failed, or another program reads the file.
+    """
+    return _erase(folder, "id = ? AND (account = ? OR ? = '')", (duel_id, account, account)) == 1
+
+
+def forget_account(folder: Path, account: str) -> int:
+    """Erase all duels of an account, with every character; return how many there were.
+
+    Raises:
+        DataError: The disk is full or failed, or another program reads the file.
+    """
+    return _erase(folder, "account = ?", (account,))
+
+
+def preferences(folder: Path, *, character: str, account: str = "") -> tuple[Preference, ...]:
+    """Return the duels in which one reply was picked, oldest first, as what to learn from.
+
+    A tie says nothing of which reply is better, nor does a pick between two replies that are the same word for word.
+
+    Args:
+        folder: The character's folder.
+        character: Its id: `slug` of the card's name.
+        account: Whose picks; everybody's when empty.
+    """
+    if not _path(folder).is_file():
+        return ()
+    with closing(_open(folder)) as database:
+        rows = database.read(
+            "SELECT * FROM duels WHERE character = ? AND pick IN ('left', 'right') AND left_reply <> right_reply"
+            " AND (account = ? OR ? = '') ORDER BY picked_at, made_at, id",
+            (character, account, account),
+        )
+    return tuple(_preference(_duel(row)) for row in rows)
 
 
 def standings(folder: Path, *, character: str, account: str) -> tuple[Standing, ...]:
@@ -157,31 +213,62 @@ def standings(folder: Path, *, character: str, account: str) -> tuple[Standing, 
         )
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in rows:
-        first, second = sorted((row["left_run"], row["right_run"]), reverse=True)  # `base` comes before no date
+        first, second = sorted((row["left_run"], row["right_run"]), key=_order, reverse=True)
         winner = {"left": row["left_run"], "right": row["right_run"]}.get(row["pick"], row["pick"])
         pair = counts.setdefault((first, second), {})
         pair[winner] = pair.get(winner, 0) + row["num"]
-    return tuple(_standing(pair, counts[pair]) for pair in sorted(counts))
+    return tuple(_standing(pair, counts[pair]) for pair in sorted(counts, key=lambda pair: tuple(map(_order, pair))))
 
 
-def wilson(num_wins: int, num: int) -> tuple[float, float]:
-    """Return the 95% interval of a share (Wilson 1927, JASA 22, 209-212); all that can be where nothing was decided."""
-    if not num:
-        return 0.0, 1.0
-    share, square = num_wins / num, _Z * _Z
-    middle = (share + square / (2 * num)) / (1 + square / num)
-    half = _Z / (1 + square / num) * math.sqrt(share * (1 - share) / num + square / (4 * num * num))
-    return max(0.0, middle - half), min(1.0, middle + half)
+def strengths_of(standings: Sequence[Standing]) -> Strengths:
+    """Return how strong each run is that was compared, the base model being zero."""
+    pairs = [
+        strengths.Compared(each.first, each.second, each.first_wins, each.second_wins, each.ties, each.both_bad)
+        for each in standings
+    ]
+    return strengths.fit(pairs, reference=BASE)
 
 
 _JSON = ("left_facts", "right_facts", "sampling")
 
 
+def _order(run: str) -> tuple[str, int]:
+    """Sort by date and number; the base before all, so that it stands second in a pair."""
+    date, _, number = run.rpartition("-")
+    return ("", 0) if run == BASE else (date, int(number)) if number.isdecimal() else (run, 0)
+
+
 def _standing(pair: tuple[str, str], counts: Mapping[str, int]) -> Standing:
-    first, second = pair if pair[1] == "base" or pair[0] != "base" else (pair[1], pair[0])  # the base comes second
-    wins = counts.get(first, 0), counts.get(second, 0)
-    low, high = wilson(wins[0], sum(wins))
-    return Standing(first, second, *wins, counts.get("tie", 0), counts.get("both_bad", 0), low, high)
+    wins = counts.get(pair[0], 0), counts.get(pair[1], 0)
+    low, high = strengths.share_interval(*wins)
+    return Standing(*pair, *wins, counts.get("tie", 0), counts.get("both_bad", 0), low, high)
+
+
+def _duel(row: Row) -> Duel:
+    texts = {name: row[name] for name in Duel.__slots__ if name not in ("messages", *_JSON)}
+    return Duel(**texts, messages=tuple(json.loads(row["messages"])), **{name: json.loads(row[name]) for name in _JSON})
+
+
+def _preference(duel: Duel) -> Preference:
+    context = tuple(
+        Message("user" if said["role"] == "user" else "assistant", said["content"])
+        for said in duel.messages
+        if said["role"] != "system"
+    )
+    replies = duel.left_reply, duel.right_reply
+    chosen, rejected = replies if duel.pick == "left" else replies[::-1]
+    return Preference(context, chosen, rejected, f"duel {duel.id}")
+
+
+def _erase(folder: Path, which: str, values: tuple[str, ...]) -> int:
+    if not _path(folder).is_file():
+        return 0
+    with closing(_open(folder)) as database:
+        with database.write() as cursor:
+            cursor.execute(f"DELETE FROM duels WHERE {which}", values)  # noqa: S608  (two conditions, both ours)
+            num_erased = cursor.rowcount
+        database.purge()
+    return num_erased
 
 
 def _open(folder: Path) -> Database:

@@ -1,0 +1,88 @@
+"""`duologue eval` through the command line: suites, another run in the base's place, runs side by side, the gate."""
+
+import json
+import shutil
+
+import pytest
+
+SUITE = """
+name = "small"
+version = 3
+answers_prompts = true
+seeds = [0]
+num_held_out_cases = 2
+num_turns = 1
+max_new_tokens = 4
+num_train_samples = 2
+[evaluators]
+language = 1
+loops = 1
+user_speech = 7
+"""
+
+
+@pytest.fixture
+def trained(duologue, folder):
+    """A folder with one finished run, and a small suite beside it."""
+    ended = duologue("train", folder, "--no-eval", "--set", "training.max_steps=2")
+    assert ended.exit_code == 0, ended.err
+    (folder / "small.toml").write_text(SUITE)
+    return folder
+
+
+def test_a_run_is_measured_kept_compared_and_held_against_its_limits(duologue, trained):
+    suite = ("--suite", trained / "small.toml")
+    first = duologue("eval", trained, *suite, "--json")
+    assert first.exit_code == 0, first.err
+    names = {measure["name"]: measure for measure in first.json["measures"]}
+    assert {"language.perplexity", "character.loops", "character.speaks_for_user"} <= names.keys()
+    assert names["language.perplexity"]["base"] == pytest.approx(first.json["base_perplexity"])
+    assert first.json["suite"]["name"] == "small" and first.json["suite"]["version"] == 3
+    assert {len(row["turns"]) for row in first.json["dialogues"]} == {1}
+    assert all(turn["reference"] for row in first.json["dialogues"] for turn in row["turns"])
+    assert any("user_speech has version" in fault for fault in first.json["faults"])
+    [run] = (trained / "runs").glob("20*")
+    kept = {path: path.stat().st_mtime_ns for path in (run / "observed").glob("*.json")}
+    assert len(kept) == 2, "base and tuned"
+
+    # The same again asks no model; with --fresh both are asked.
+    again = duologue("eval", run, *suite, "--json")
+    assert again.json["dialogues"] == first.json["dialogues"] and again.json["measures"] == first.json["measures"]
+    assert kept == {path: path.stat().st_mtime_ns for path in (run / "observed").glob("*.json")}
+    duologue("eval", trained, *suite, "--fresh")
+    assert all(path.stat().st_mtime_ns > before for path, before in kept.items())
+
+    # A copy of the run in the base's place: nothing differs, and the run's own evaluation stays.
+    twin = run.with_name(f"{run.name[:-1]}9")
+    shutil.copytree(run, twin)
+    own = (run / "evaluation.json").read_bytes()
+    equal = duologue("eval", trained, "--run", run.name, "--against", twin.name, *suite, "--json")
+    assert equal.exit_code == 0, equal.err
+    assert equal.json["compared_with"] == twin.name
+    assert equal.json["base_perplexity"] == equal.json["tuned_perplexity"]
+    assert (run / "evaluation.json").read_bytes() == own
+    assert (run / f"evaluation-against-{twin.name}.json").is_file()
+
+    beside = duologue("eval", trained, "--run", run.name, "--compare", twin, *suite, "--json")
+    assert [item["name"] for item in beside.json["compared"]] == [run.name, twin.name]
+
+    closed = duologue("eval", trained, *suite, "--gate", "--set", "evaluation.max_loop_fraction=0", "--json")
+    gate = closed.json["gate"]
+    assert closed.exit_code == (0 if gate["is_open"] else 8)
+    equal_gate = duologue("eval", trained, *suite, "--gate", "--set", "evaluation.max_perplexity_rise_fraction=10")
+    assert "gate, " in equal_gate.err + equal_gate.out
+
+
+def test_faults_are_told_before_a_model_is_asked(duologue, trained):
+    (trained / "bad.toml").write_text("name = 4\nsed = []\n[evaluators]\ncharm = 1\n")
+    ended = duologue("eval", trained, "--suite", trained / "bad.toml", "--json")
+    assert ended.exit_code == 2
+    message = ended.json["error"]["message"]
+    assert all(
+        part in message
+        for part in ("bad.toml", "name: found 4", "sed: there is no such", "evaluators.charm", "version: is missing")
+    )
+    missing = duologue("eval", trained, "--run", "2020-01-01-1", "--json")
+    assert missing.exit_code == 2 and "2020-01-01-1" in json.dumps(missing.json)
+    engine = duologue("eval", trained, "--engine", "gguf", "--json")
+    assert engine.exit_code == 2 and "export gguf" in engine.json["error"]["message"]

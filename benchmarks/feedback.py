@@ -1,10 +1,11 @@
 """Learning from feedback with the bundled model: does the preferred kind of reply rise, and what does it cost?
 
 A character is trained on made-up conversations whose replies are short or long and warm or plain, at random. Then the
-trained character is asked two times for each of some prompts, as a person swipes. A made-up person prefers, of the
-two, the shorter reply (`shorter`) or the one with more words of a small list (`warmer`); where both are equal, it says
-nothing. Each kind is two runs of `duologue train --from-feedback` from the same start: one with the default settings,
-one in which nothing is replayed (`feedback.replay_fraction=0`). `--set` tries others.
+trained character is asked four times for each of some prompts, as a person swipes. A made-up person prefers, of the
+first two and of the last two, the shorter reply (`shorter`) or the one with more words of a small list (`warmer`);
+where both are equal, it says nothing. Each kind is two runs of `duologue train --from-feedback` from the same start:
+one with the default settings, one in which nothing is replayed (`feedback.replay_fraction=0`) at the smaller learning
+rate that this asks for. `--set` tries others.
 
 Measured on prompts that no pair came from, with the same seeds before and after: words of a reply, and the share of its
 sentences with a warm word; the paired bootstrap interval of the difference (95%, prompts are drawn). And the loss on
@@ -50,8 +51,10 @@ from duologue.train import (
 BASE = "bundled:smollm2-135m"
 NUM_CONVERSATIONS = 160
 NUM_ASKED, NUM_HELD_OUT = 64, 48
+SWIPES = ((1, 2), (7, 8))  # seeds of the replies between which the person chooses
 HELD_OUT_SEEDS = (3, 4, 5, 6)
 MAX_NEW_TOKENS = 72
+NO_REPLAY = ("feedback.replay_fraction=0", "feedback.learning_rate=2e-5")
 WARM_WORDS = ("dear", "gladly", "lovely", "friend", "welcome", "delighted")
 PLACES = (
     "harbour", "museum", "market", "old mill", "library", "theatre", "north gate", "bridge", "park", "bakery",
@@ -82,7 +85,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="work here and keep what is made")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of both settings")
     arguments = parser.parse_args()
-    every = (tuple(arguments.set),) if arguments.set else ((), ("feedback.replay_fraction=0",))
+    every = (tuple(arguments.set),) if arguments.set else ((), NO_REPLAY)
     with tempfile.TemporaryDirectory() as temporary:
         result = measured(arguments.work or Path(temporary), every)
     text = json.dumps(result, indent=2)
@@ -104,13 +107,12 @@ def measured(work: Path, every: Sequence[Sequence[str]]) -> dict[str, Any]:
     run, adapter = find_start(folder, list_runs(folder)[0].name)
     prompts = questions()
     asked, held_out = prompts[:NUM_ASKED], prompts[NUM_ASKED : NUM_ASKED + NUM_HELD_OUT]
-    first = replies(prepared, adapter, asked, seed=1)
-    second = replies(prepared, adapter, asked, seed=2)
+    swipes = [tuple(replies(prepared, adapter, asked, seed=seed) for seed in both) for both in SWIPES]
     before = [replies(prepared, adapter, held_out, seed=seed) for seed in HELD_OUT_SEEDS]
     kinds: dict[str, tuple[Callable[[str], float], int]] = {"shorter": (num_words, -1), "warmer": (warmth, 1)}
     found = []
     for name, (measure, direction) in kinds.items():
-        pairs = preferred(asked, first, second, measure, direction)
+        pairs = [pair for said in swipes for pair in preferred(asked, *said, measure, direction)]
         for changes in every:
             changed = prepare(folder, list(changes))
             feedback = make_feedback_run(changed, Pieces(preferences=tuple(pairs)), run.name)

@@ -18,8 +18,8 @@ PAGES = {
     "tutorial": [DOCS / "tutorial" / "from-nothing-to-a-character.md"],
     "guide": [DOCS / "guide" / f"{name}.md" for name in GUIDE],
 }
-SHORT = (
-    *("training.max_steps=2", "training.micro_batch_size=1", "training.gradient_accumulation_steps=1"),
+SHORT = (  # two examples a step, so that two processes can share one
+    *("training.max_steps=2", "training.micro_batch_size=1", "training.gradient_accumulation_steps=2"),
     *("data.max_length_tokens=192", "data.validation_fraction=0.02", "lora.num_layers=2"),
     *("training.num_sample_replies=0", 'evaluation.prompts=["Hello."]', "evaluation.max_new_tokens=3"),
 )

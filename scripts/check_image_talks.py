@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,7 +47,15 @@ def _start(root: Path, port: int) -> subprocess.Popen[bytes]:
     environment["DUOLOGUE_API_KEY"] = _KEY
     drop = ["--reuid=1000", "--regid=1000", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
     command = ["duologue", "serve", "/data", "--host", "0.0.0.0", "--port", str(port)]
-    enter = ["chroot", str(root), "/usr/bin/env", "--chdir=/data", "/usr/bin/setpriv", *drop, "--no-new-privs"]
+    enter = [
+        shutil.which("chroot") or "/usr/sbin/chroot",
+        str(root),
+        "/usr/bin/env",
+        "--chdir=/data",
+        "/usr/bin/setpriv",
+        *drop,
+        "--no-new-privs",
+    ]
     return subprocess.Popen([*enter, *command], env=environment)
 
 

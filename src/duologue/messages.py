@@ -60,6 +60,10 @@ class RecalledLine:
         is_pinned: Recalled before all others.
         is_guess: Concluded, not said.
         origin: Which reader found it.
+        by_words: What its words and those around it gave to the score.
+        by_meaning: What its meaning and that around it gave.
+        by_rest: What who said it, when and how gave, or took. The three are of the reader's score, before two readers'
+            lists are made one.
     """
 
     text: str
@@ -73,6 +77,9 @@ class RecalledLine:
     is_pinned: bool = False
     is_guess: bool = False
     origin: Literal["local", "supermemory"] = "local"
+    by_words: float = 0.0
+    by_meaning: float = 0.0
+    by_rest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

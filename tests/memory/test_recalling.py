@@ -23,7 +23,7 @@ def corpus(*said: tuple[str, str], session: str = "s") -> Corpus:
 
 
 def ranked(made: Corpus, question: str) -> list[int]:
-    scores = score_lines(made, read_question(question, names=made.names))
+    scores = score_lines(made, read_question(question, names=made.names)).total
     return [int(row) + 1 for row in np.argsort(-scores, kind="stable") if scores[row] > 0]
 
 
@@ -79,10 +79,25 @@ def test_a_corpus_that_lived_through_changes_scores_like_a_new_one() -> None:
     of_lived, of_fresh = (
         {one.line(row).memory_id: float(scores[row]) for row in one.row_of.values()}
         for one in (lived, fresh)
-        for scores in [score_lines(one, question)]
+        for scores in [score_lines(one, question).total]
     )
     assert of_lived == pytest.approx(of_fresh)
     assert len(lived) == len(fresh)
+
+
+def test_a_score_is_its_words_its_meaning_and_the_rest(memory: MemoryStore) -> None:
+    class Synonyms(WordEmbedder):
+        def embed(self, texts):
+            return super().embed([text.replace("vessel", "boat") for text in texts])
+
+    memory.embedder = Synonyms()
+    tell(memory, "The old boat leaks", "Hm.", "The bread is in the oven", "So.", "A vessel of clay broke")
+    found = {line.text: line for line in memory.recall("vessel?", scope=ANA, limit=2)}
+    meant, named = found["The old boat leaks"], found["A vessel of clay broke"]
+    assert meant.by_words == 0 < meant.by_meaning
+    assert named.by_words > 0 < named.by_meaning
+    for line in (meant, named):
+        assert line.by_words + line.by_meaning + line.by_rest == pytest.approx(line.score)
 
 
 def test_with_an_embedder_a_line_is_found_without_a_common_word(memory: MemoryStore) -> None:

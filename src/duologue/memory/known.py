@@ -106,7 +106,7 @@ def settle(found: Sequence[Scored], known: KnownFacts) -> list[Scored]:
         for line in _settled(scored.line, known):
             there = best.get(line.memory_id)
             if there is None or there.score < scored.score:
-                best[line.memory_id] = Scored(line, scored.score)
+                best[line.memory_id] = replace(scored, line=line)
     turns = {(s.line.session_id, s.line.message_id): s for s in best.values() if s.line.kind == "turn"}
     kept: list[Scored] = []
     for scored in best.values():
@@ -117,8 +117,12 @@ def settle(found: Sequence[Scored], known: KnownFacts) -> list[Scored]:
             is_double = False
         if not is_double:
             kept.append(scored)
-    raised = {id(s): max(s.score, _score_of_facts(s.line, best.values())) for s in kept}
-    return sorted((replace(s, score=raised[id(s)]) for s in kept), key=_order)
+    raised = [max((scored, *_facts_in(scored.line, best.values())), key=_score) for scored in kept]
+    return sorted((replace(by, line=scored.line) for scored, by in zip(kept, raised, strict=True)), key=_order)
+
+
+def _score(scored: Scored) -> float:
+    return scored.score
 
 
 def _order(scored: Scored) -> tuple[float, bool, str, int, int]:
@@ -171,17 +175,14 @@ def _says(turn: StoredLine, fact: StoredLine) -> bool:
     return " ".join(fact.original.casefold().split()) in " ".join(turn.text.casefold().split())
 
 
-def _score_of_facts(line: StoredLine, found: Iterable[Scored]) -> float:
-    if line.kind != "turn":
-        return 0.0
-    return max(
-        (
-            s.score
-            for s in found
-            if s.line.kind == "fact"
-            and s.line.message_id == line.message_id
-            and s.line.session_id == line.session_id
-            and _says(line, s.line)
-        ),
-        default=0.0,
-    )
+def _facts_in(line: StoredLine, found: Iterable[Scored]) -> list[Scored]:
+    """Return the facts that a turn tells; a fact tells none but itself."""
+    return [
+        scored
+        for scored in found
+        if line.kind == "turn"
+        and scored.line.kind == "fact"
+        and scored.line.message_id == line.message_id
+        and scored.line.session_id == line.session_id
+        and _says(line, scored.line)
+    ]

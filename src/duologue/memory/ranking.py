@@ -12,10 +12,19 @@ _MIN_NEAR_WORDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A line and how well it answers."""
+    """A line and how well it answers.
+
+    Attributes:
+        line: The line.
+        score: Higher is better; of one recall only.
+        words: The part of the score that is from its words.
+        meaning: The part that is from its meaning.
+    """
 
     line: StoredLine
     score: float
+    words: float = 0.0
+    meaning: float = 0.0
 
 
 def choose(scored: Sequence[Scored], *, question: str, limit: int, cooled: Collection[int] = ()) -> tuple[Scored, ...]:

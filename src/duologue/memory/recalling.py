@@ -22,6 +22,8 @@ from duologue.store import Database
 _SPARE_LINES = 40  # looked at beyond the limit, because repeats and cooled lines are passed over
 _LEAST_SHARED = 0.5  # of a question's words, or as a cosine, for what was told to another character
 
+_Parts = tuple[float, float, float]  # of a line: the whole score, that of its words, that of its meaning
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -99,9 +101,8 @@ class Recaller:
         question = read_question(asked.text, names=corpus.names, years=corpus.columns().years)
         vector = vectors.of(question) if corpus.num_vectors else None
         with lock:
-            ids = _best_ids(corpus, question, vector, asked)
-        lines = lines_of(self._database, [memory_id for memory_id, _ in ids])
-        return [Scored(lines[memory_id], score) for memory_id, score in ids if memory_id in lines]
+            best = _best_rows(corpus, question, vector, asked)
+        return self._with_lines(best)
 
     def _best_of_candidates(self, asked: Asked, vectors: "_QuestionVector", index: Index) -> list[Scored]:
         """Score only what an index finds, with the lines around it."""
@@ -112,9 +113,11 @@ class Recaller:
         )
         question = read_question(asked.text, names=corpus.names, years=corpus.columns().years)
         vector = vectors.of(question) if corpus.num_vectors else None
-        ids = _best_ids(corpus, question, vector, asked)
-        lines = lines_of(self._database, [memory_id for memory_id, _ in ids])
-        return [Scored(lines[memory_id], score) for memory_id, score in ids if memory_id in lines]
+        return self._with_lines(_best_rows(corpus, question, vector, asked))
+
+    def _with_lines(self, best: Sequence[tuple[int, _Parts]]) -> list[Scored]:
+        lines = lines_of(self._database, [memory_id for memory_id, _ in best])
+        return [Scored(lines[memory_id], *parts) for memory_id, parts in best if memory_id in lines]
 
     def _pinned(self, scope: Scope, found: Sequence[Scored]) -> list[Scored]:
         there = {scored.line.memory_id for scored in found}
@@ -135,7 +138,7 @@ class Recaller:
             words = {*stems(fact.text), *(stem(word) for word in fact.slot.split("."))}
             shared = len(wanted & words) / len(wanted) if wanted else 0.0
             if max(shared, cosine) >= _LEAST_SHARED:
-                found.append(Scored(fact, (shared + cosine) / 2))
+                found.append(Scored(fact, (shared + cosine) / 2, shared / 2, cosine / 2))
         return found
 
     def _cooled(self, asked: Asked, found: Sequence[Scored]) -> Collection[int]:
@@ -173,18 +176,22 @@ class _QuestionVector:
         return [float(cosine) for cosine in self._embedder.embed(texts) @ vector]
 
 
-def _best_ids(corpus: Corpus, question: Question, vector: Floats | None, asked: Asked) -> list[tuple[int, float]]:
-    """Return ids and scores of the best lines, best first."""
+def _best_rows(corpus: Corpus, question: Question, vector: Floats | None, asked: Asked) -> list[tuple[int, _Parts]]:
+    """Return the ids of the best lines with score, words' part and meaning's part, best first."""
     if not len(corpus):
         return []
     scores = score_lines(corpus, question, vector=vector)
-    columns = corpus.columns()
+    total, columns = scores.total, corpus.columns()
     if asked.exclude_session and asked.visible is None:
-        scores[columns.sessions == corpus.session_number(asked.exclude_session)] = -1
-    count = min(2 * asked.limit + len(asked.cooled) + len(asked.visible or ()) + _SPARE_LINES, len(scores))
-    rows = np.argpartition(-scores, count - 1)[:count]
-    rows = rows[np.lexsort((-columns.ids[rows], -scores[rows]))]
-    return [(int(columns.ids[row]), float(scores[row])) for row in rows if scores[row] > 0]
+        total[columns.sessions == corpus.session_number(asked.exclude_session)] = -1
+    count = min(2 * asked.limit + len(asked.cooled) + len(asked.visible or ()) + _SPARE_LINES, len(total))
+    rows = np.argpartition(-total, count - 1)[:count]
+    rows = rows[np.lexsort((-columns.ids[rows], -total[rows]))]
+    return [
+        (int(columns.ids[row]), (float(total[row]), float(scores.words[row]), float(scores.meaning[row])))
+        for row in rows
+        if total[row] > 0
+    ]
 
 
 def _is_visible(line: StoredLine, asked: Asked) -> bool:

@@ -140,8 +140,14 @@ class Receipt:
         return self.num_traces == 0 and self.num_found == 0
 
 
-def to_recalled(line: StoredLine, *, score: float = 0.0) -> RecalledLine:
-    """Return a stored line as it goes into a prompt or onto a page; what is no longer so says until when it was."""
+def to_recalled(line: StoredLine, *, score: float = 0.0, parts: tuple[float, float] = (0.0, 0.0)) -> RecalledLine:
+    """Return a stored line as it goes into a prompt or onto a page; what is no longer so says until when it was.
+
+    Args:
+        line: The line.
+        score: How well it answers.
+        parts: What of the score its words and its meaning are.
+    """
     text = f"(used to be so, until {line.used_until[:10]}) {line.text}" if line.used_until else line.text
     return RecalledLine(
         text=text,
@@ -153,4 +159,7 @@ def to_recalled(line: StoredLine, *, score: float = 0.0) -> RecalledLine:
         kind="fact" if line.kind == "fact" else "turn",
         message_id=line.message_id,
         is_pinned=line.is_pinned,
+        by_words=parts[0],
+        by_meaning=parts[1],
+        by_rest=score - sum(parts),
     )

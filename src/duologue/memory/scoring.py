@@ -55,10 +55,25 @@ class Weights:
 WEIGHTS = Weights()
 
 
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One score per row of a corpus, and what it is made of.
+
+    Attributes:
+        total: 0 for what shares nothing with the question, -1 for removed lines.
+        words: What the line's words and those around it add.
+        meaning: What its meaning and that around it adds; the rest of the total is who said it, when, and how.
+    """
+
+    total: Floats
+    words: Floats
+    meaning: Floats
+
+
 def score_lines(
     corpus: Corpus, question: Question, *, vector: Floats | None = None, weights: Weights = WEIGHTS
-) -> Floats:
-    """Return one score per row of the corpus: 0 for what shares nothing with the question, -1 for removed lines.
+) -> Scores:
+    """Return a score for every row of the corpus.
 
     Args:
         corpus: The lines of one scope.
@@ -68,19 +83,23 @@ def score_lines(
     """
     columns = corpus.columns()
     if not len(columns.ids):
-        return np.zeros(0, np.float32)
-    scores = _words(corpus, columns, question, weights, is_alone=vector is None or columns.vectors is None)
-    is_hit = scores > 0
+        return Scores(*(np.zeros(0, np.float32) for _ in range(3)))
+    words = _words(corpus, columns, question, weights, is_alone=vector is None or columns.vectors is None)
+    meaning = np.zeros(len(words), np.float32)
+    is_hit = words > 0
     if vector is not None and columns.vectors is not None:
         cosine = columns.vectors @ vector
         is_hit |= cosine >= weights.least_cosine
-        scores = (1 - weights.meaning) * scores + weights.meaning * _meaning(columns, cosine, weights)
-    scores *= 1 - weights.thin * np.exp(-columns.lengths / np.float32(weights.thin_words))
-    scores += _extras(corpus, columns, question, weights)
+        words *= 1 - weights.meaning
+        meaning = weights.meaning * _meaning(columns, cosine, weights)
+    telling = 1 - weights.thin * np.exp(-columns.lengths / np.float32(weights.thin_words))
+    words *= telling
+    meaning *= telling
+    scores = words + meaning + _extras(corpus, columns, question, weights)
     np.maximum(scores, 1e-4, out=scores)
     scores[~is_hit] = 0
     scores[~columns.is_live] = -1
-    return scores
+    return Scores(scores, words, meaning)
 
 
 def _words(corpus: Corpus, columns: Columns, question: Question, weights: Weights, *, is_alone: bool) -> Floats:

@@ -131,7 +131,9 @@ class MemoryStore:
 
         asked = Asked(question, scope, limit, exclude_session, visible, cooled, shares_user_facts)
         found = self._recalling().recall(asked)
-        return tuple(to_recalled(scored.line, score=scored.score) for scored in found)
+        return tuple(
+            to_recalled(scored.line, score=scored.score, parts=(scored.words, scored.meaning)) for scored in found
+        )
 
     def search(self, question: str, *, scope: Scope, limit: int) -> tuple[StoredLine, ...]:
         """Return the lines that contain a word of the question, best match first, repeats and private ones included."""

@@ -161,4 +161,6 @@ def test_what_was_recalled_for_the_last_reply_says_from_where(home):
     assert found["question"] == "What is my dog called?"
     assert (line["session_id"], line["origin"]) == (first, "local")
     assert line["score"] > 0
+    assert line["parts"]["words"] > 0  # both name the dog
+    assert sum(line["parts"].values()) == pytest.approx(line["score"], abs=1e-5)
     assert home.ask("GET", f"characters/lila-quill/chats/{session}/recalled", who="ana").status_code == 404

@@ -96,7 +96,7 @@ def test_memory_context_and_settings_on_a_phone(browser, home):
     session = home.talk("lila-quill", "What is my dog called?", user="local")
     with visiting(browser, home, f"#/memory/lila-quill/{session}", size=PHONE) as visit:
         page = visit.page
-        page.wait_for_selector(".recalled:has-text('Biscuit')")
+        page.wait_for_selector(".recalled:has-text('Biscuit'):has-text('words ')")
         with page.expect_response(lambda answer: "?q=Biscuit" in answer.url):
             page.fill("[type=search]", "Biscuit")
         row = page.locator(".memory:has-text('I have a dog')").first

@@ -228,6 +228,7 @@ def _recalled(place: Place, line: RecalledLine) -> dict[str, Any]:
         "speaker": line.speaker,
         "said_at": line.said_at,
         "score": line.score,
+        "parts": {"words": line.by_words, "meaning": line.by_meaning, "rest": line.by_rest},
         "is_pinned": line.is_pinned,
         "is_guess": line.is_guess,
         "origin": line.origin,

@@ -26,15 +26,31 @@ export async function lastRecalled(character) {
   const best = Math.max(...found.lines.map((line) => line.score), 0.0001);
   const rows = found.lines.map((line) => node("li", {},
     node("div", { class: "spread" }, node("span", { class: "card-text" }, line.text), node("span", { class: "soft small" }, reason(line))),
-    node("div", { class: "score", "aria-hidden": "true" }, node("i", { style: `width: ${Math.round((100 * line.score) / best)}%` })),
+    node("div", { class: "score", "aria-hidden": "true" }, bars(line, (100 * line.score) / best)),
     node("div", { class: "row tight soft small" }, node("span", {}, dateTime(line.said_at)),
       line.session_id ? node("a", { href: app.hash("talk", character, line.session_id) }, t("memory.from_chat", { chat: line.session || t("memory.chat"), message: line.message_id })) : null)));
   return node("details", { class: "card recalled", open: true }, node("summary", {}, t("memory.recalled", { number: found.lines.length })),
     node("p", { class: "soft small" }, t("memory.recalled_for", { text: found.question.slice(0, 200) })), node("ul", { class: "list" }, rows));
 }
 
+const PARTS = ["words", "meaning", "rest"];
+
+// One bar for each part of a score that raised it; a line that no part explains has one bar.
+function bars(line, percent) {
+  const raised = PARTS.filter((part) => line.parts[part] > 0);
+  const whole = raised.reduce((sum, part) => sum + line.parts[part], 0);
+  if (!whole) return [node("i", { style: `width: ${Math.round(percent)}%` })];
+  return raised.map((part) => node("i", { class: part, style: `width: ${((percent * line.parts[part]) / whole).toFixed(1)}%` }));
+}
+
+// "words 0.41 · meaning 0.38 · who and when 0.02"
+function parts(line) {
+  return PARTS.filter((part) => Math.abs(line.parts[part]) >= 0.005)
+    .map((part) => `${t(`memory.by_${part}`)} ${line.parts[part].toFixed(2)}`).join(" · ");
+}
+
 function reason(line) {
   if (line.is_pinned) return t("memory.because_pinned");
   const where = line.origin === "supermemory" ? t("memory.because_copy") : t(line.kind === "fact" ? "memory.because_fact" : "memory.because_said");
-  return t("memory.because", { where, score: line.score.toFixed(2) });
+  return parts(line) ? t("memory.because_parts", { where, parts: parts(line) }) : t("memory.because", { where, score: line.score.toFixed(2) });
 }

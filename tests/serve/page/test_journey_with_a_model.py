@@ -1,4 +1,4 @@
-"""A character trained from the page with a real model: loss, replies on the way, what it came to, and a chat with it."""
+"""A character trained from the page with a real model: its loss, replies on the way, what it came to, and a chat."""
 
 import os
 import re

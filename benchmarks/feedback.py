@@ -4,8 +4,8 @@ A character is trained on made-up conversations whose replies are short or long 
 trained character is asked four times for each of some prompts, as a person swipes. A made-up person prefers, of the
 first two and of the last two, the shorter reply (`shorter`) or the one with more words of a small list (`warmer`);
 where both are equal, it says nothing. Each kind is two runs of `duologue train --from-feedback` from the same start:
-one with the default settings, one in which nothing is replayed (`feedback.replay_fraction=0`) at the smaller learning
-rate that this asks for. `--set` tries others.
+one with the default settings, one in which nothing is replayed (`feedback.replay_fraction=0`); in both, what raises the
+held-out loss beyond `feedback.max_loss_rise_fraction` is taken back. `--set` tries others.
 
 Measured on prompts that no pair came from, with the same seeds before and after: words of a reply, and the share of its
 sentences with a warm word; the paired bootstrap interval of the difference (95%, prompts are drawn). And the loss on
@@ -54,7 +54,7 @@ NUM_ASKED, NUM_HELD_OUT = 64, 48
 SWIPES = ((1, 2), (7, 8))  # seeds of the replies between which the person chooses
 HELD_OUT_SEEDS = (3, 4, 5, 6)
 MAX_NEW_TOKENS = 72
-NO_REPLAY = ("feedback.replay_fraction=0", "feedback.learning_rate=2e-5")
+NO_REPLAY = ("feedback.replay_fraction=0",)
 WARM_WORDS = ("dear", "gladly", "lovely", "friend", "welcome", "delighted")
 PLACES = (
     "harbour", "museum", "market", "old mill", "library", "theatre", "north gate", "bridge", "park", "bakery",
@@ -166,6 +166,7 @@ def one(
         "num_replayed": len(feedback.chosen.replayed),
         "num_steps": result.fit.num_steps,
         "final_loss": result.fit.final_loss,
+        "kept_share": result.fit.kept_share,
         "seconds": sum(step.seconds for step in history.steps),
         "before": interval.base,
         "after": interval.tuned,
@@ -276,7 +277,7 @@ def sentence(found: dict[str, Any]) -> str:
     return (
         f"{' '.join((found['name'], *found['changes']))}: {found['before']:.2f} before, {found['after']:.2f} after "
         f"(difference {found['low']:+.2f} to {found['high']:+.2f}), {found['num_pairs']} pairs, "
-        f"held-out loss {found['held_out_rise']:+.1%}, {found['seconds']:.0f} s"
+        f"{found['kept_share']:.0%} kept, held-out loss {found['held_out_rise']:+.1%}, {found['seconds']:.0f} s"
     )
 
 

@@ -50,6 +50,7 @@ def a_preference_job(
     sft_weight=0.2,
     num_replayed_per_step=0,
     replay_weight=1.0,
+    max_loss_rise=0.0,
     **changes,
 ):
     """A small job on feedback; any field of the training can be changed."""
@@ -63,6 +64,7 @@ def a_preference_job(
         num_sft_steps=num_sft_steps,
         num_replayed_per_step=num_replayed_per_step,
         replay_weight=replay_weight,
+        max_loss_rise=max_loss_rise,
     )
 
 

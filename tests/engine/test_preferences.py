@@ -14,10 +14,10 @@ from duologue.engine.hf.adapter import with_adapter
 from duologue.engine.hf.attention import takes_documents
 from duologue.engine.hf.load import load_model
 from duologue.engine.hf.loss import Head
-from duologue.engine.hf.preferences.fit import put_start
 from duologue.engine.hf.preferences.logps import Asked, reply_logps
 from duologue.engine.hf.preferences.objective import like_weights
 from duologue.engine.hf.preferences.order import PhasedOrder
+from duologue.engine.hf.preferences.start import put_start
 from duologue.engine.hf.preferences.trl_loss import LikeLoss, PairLoss
 from duologue.errors import EngineError
 from tests.engine.fitting import losses, said

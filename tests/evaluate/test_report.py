@@ -254,6 +254,7 @@ LINEAGE = Lineage(
     num_disliked=0,
     num_contradictions=0,
     num_cut=0,
+    kept_share=0.48,
     unused=("3 single replies that were liked or not",),
     collected={"swipe": 4, "edit": 6},
     dropped={"hidden": 2},
@@ -270,7 +271,13 @@ def test_a_run_on_feedback_says_where_it_comes_from_what_it_learned_and_what_cam
     assert not page.open
     text = page.text
     assert "went on from run 2026-11-22-2 from run 2026-11-22-1" in text and "beta 0.1" in text
-    for words in ("corrected replies 6", "better and a worse reply 10", "chosen versions 4", "is hidden 2"):
+    for words in (
+        "corrected replies 6",
+        "better and a worse reply 10",
+        "chosen versions 4",
+        "is hidden 2",
+        "48% of the way",
+    ):
         assert words in text
     assert "replies that were liked" not in text.partition("What was not learned")[0], "there were none"
     assert "in 75% of the examples" in text

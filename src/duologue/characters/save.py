@@ -3,7 +3,6 @@
 A PNG is written with both chunks: `chara`, V2 for older readers, and `ccv3`.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from duologue.characters.json_text import dump_json, read_limited
 from duologue.characters.picture import as_png, plain_picture
 from duologue.characters.png import PNG_SIGNATURE, png_with_card, without_card
 from duologue.errors import ConfigError
+from duologue.files import replacing
 
 V3_WARNING = (
     "This is a Character Card V3 read as V2, without what only V3 has. "
@@ -62,20 +62,16 @@ def save_card(
         card = replace(
             card, picture=as_png(read_limited(image, limit=MAX_CARD_BYTES, what="picture"), where=str(image))
         )
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             if ending == ".charx":
                 moved, left_out = _as_charx(card, has_new_picture=image is not None)
                 write_charx(file, card=dump_json(moved.document, indent=2), files=moved.files)
             else:
                 content, left_out = _as_json(card, version) if ending == ".json" else _as_png(card, image, path)
                 file.write(content)
-        os.replace(partial, path)
     except OSError as error:
         raise ConfigError(f"the card cannot be written ({error.strerror})", where=str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return left_out
 
 

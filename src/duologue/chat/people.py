@@ -5,7 +5,6 @@ One file holds them for everyone and every character. Somebody who set nothing g
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any
 from duologue.chat.drawing import changed_config, config_with_preset
 from duologue.config import Config, preset_names
 from duologue.errors import ConfigError, DataError
+from duologue.files import write_whole
 from duologue.store import written_alone
 
 # What a user may choose. A file as preset, texts that end a reply and biases are the operator's.
@@ -170,13 +170,9 @@ def _stamp(path: Path | None) -> tuple[int, ...]:
 
 
 def _write(people: Mapping[str, Person], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump({key: asdict(person) for key, person in people.items()}, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.chmod(0o600)  # who people say they are is nobody else's business
-    os.replace(partial, path)
+    document = {key: asdict(person) for key, person in people.items()}
+    # Who people say they are is nobody else's business.
+    write_whole(path, json.dumps(document, ensure_ascii=False, indent=1), mode=0o600)
 
 
 def _key(user: str) -> str:

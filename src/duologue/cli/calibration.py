@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from duologue.engine import Hardware, Probe, detect_hardware
+from duologue.files import write_whole
 from duologue.plan import CalibrationTarget, Measured, load_calibration
 
 _KEPT_DAYS = 30  # then the processor is measured again: a fan may have died, a container may have moved
@@ -40,9 +41,7 @@ def with_cpu_speed(hardware: Hardware, folder: Path) -> Hardware:
     entry = {**_host(hardware), "date": date.today().isoformat(), "gflops": gflops}
     with contextlib.suppress(OSError):  # a home folder that cannot be written costs the next plan a tenth of a second
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(entry) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, json.dumps(entry) + "\n")
     return replace(hardware, cpu_gflops=gflops)
 
 

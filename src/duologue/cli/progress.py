@@ -142,6 +142,11 @@ def _sentence(event: Event) -> str:
         ),
         "stopped_early": lambda: f"step {event.step}: ending early, {values['text']}",
         "best": lambda: f"taking the adapter of step {values['kept_step']}, which was best",
+        "taken_back": lambda: (
+            f"step {event.step}: {float(values['kept_share']):.0%} of what was learned is kept; all of it would have "
+            f"raised the loss on held-out conversations by {float(values['rise']):.1%}, and "
+            f"feedback.max_loss_rise_fraction allows {float(values['allowed_rise']):.1%}"
+        ),
         "warning": lambda: f"warning: {values['text']}",
     }
     return sentences[event.name]() if event.name in sentences else ""

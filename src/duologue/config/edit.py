@@ -7,13 +7,13 @@ is told.
 
 import copy
 import json
-import os
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from duologue.errors import ConfigError
+from duologue.files import write_whole
 
 Value = str | int | float | bool | tuple[str, ...]
 
@@ -26,10 +26,7 @@ def set_key(path: Path, key: str, value: Value) -> None:
     """
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        changed = with_key(text, key, value, where=str(path))
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(changed, encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, with_key(text, key, value, where=str(path)))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"the file cannot be changed ({reason})", where=str(path)) from error

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -16,6 +15,7 @@ from duologue.config.preset import PRESET_KEYS, read_preset
 from duologue.config.schema import Config, Home
 from duologue.config.section import Section
 from duologue.errors import ConfigError
+from duologue.files import write_whole
 
 CONFIG_NAME = "duologue.toml"
 HOME_NAME = "home.toml"
@@ -117,9 +117,7 @@ def load_home(folder: Path, *, overrides: Iterable[str] = ()) -> Home:
 
 def write_config(config: Config, path: Path) -> None:
     """Write a config as JSON, every value spelled out."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
 
 
 def _faulty(faults: Sequence[str], *, where: str) -> ConfigError:

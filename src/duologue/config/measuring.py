@@ -36,6 +36,10 @@ class FeedbackSection(Section):
     complained of stays (PPO-ptx, Ouyang 2022); 0 learns none again."""
     replay_weight: Annotated[float, Field(ge=0, le=10)] = 1.0
     """How much they count beside pairs and single replies; beside corrected replies they count as these do."""
+    max_loss_rise_fraction: Annotated[float, Field(ge=0, le=10)] = 0.02
+    """What feedback may cost: the largest rise of the loss on held-out conversations. Where all that was learned costs
+    more, the result is moved back towards the start until it does not; 0 allows any cost. It needs held-out
+    conversations."""
 
 
 class EvaluationSection(Section):

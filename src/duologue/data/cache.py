@@ -21,6 +21,7 @@ from typing import Any
 from duologue import __version__
 from duologue.data.store import cannot_write
 from duologue.errors import DataError
+from duologue.files import sync
 
 CACHE_FOLDER = Path("runs") / ".cache"  # in a character's folder
 NUM_KEPT = 3  # entries; the newest is in use, the others make it cheap to go back to an earlier setting
@@ -154,15 +155,7 @@ def _write_manifest(folder: Path) -> None:
     }
     write_document(folder / _MANIFEST, {"files": files})
     if os.name == "posix":
-        _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(folder)
 
 
 def _damage(entry: Path) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from duologue.config import Config
 from duologue.data.account import DataStats
 from duologue.data.cache import CACHE_FOLDER, cache_key, file_sha256
 from duologue.data.files import resolve_files
+from duologue.files import write_whole
 
 _FILE = "counts.json"
 
@@ -52,9 +52,7 @@ def keep_counts(stats: DataStats, folder: Path, parts: Mapping[str, Any], *, is_
     path = folder / CACHE_FOLDER / _FILE
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{_FILE}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(document), encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, json.dumps(document))
 
 
 def deciding_parts(hashes: Mapping[str, str], config: Config, character: Character) -> dict[str, Any]:

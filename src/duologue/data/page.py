@@ -1,6 +1,5 @@
 """One HTML page that loads nothing and runs nothing: conversations as they are trained, and figures of files."""
 
-import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
@@ -14,6 +13,7 @@ from duologue.data.shown import Shown, ShownConversation, ShownMessage, ShownTok
 from duologue.data.stats import DataLook
 from duologue.data.token_text import visible
 from duologue.errors import DataError
+from duologue.files import write_whole
 
 _LEGEND = (
     "<ul class='legend'><li><mark class='sample'>underlined</mark> trained: the character learns to say it</li>"
@@ -76,12 +76,9 @@ def write_page(path: Path, page: str) -> None:
     Raises:
         DataError: It cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(partial, path)
+        write_whole(path, page.encode("utf-8", "replace"))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"the page cannot be written ({error.strerror})", where=str(path)) from error
 
 

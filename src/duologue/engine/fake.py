@@ -32,6 +32,7 @@ from duologue.engine.job import (
 from duologue.engine.merging import Onto, Parity
 from duologue.engine.neutral import neutralise
 from duologue.errors import EngineError, InterruptedRun
+from duologue.files import write_whole
 from duologue.messages import FinishReason, Message
 
 DEFAULT_REPLY = "You said: {message} Tell me more about that."
@@ -279,9 +280,9 @@ class FakeTrainer:
         """Write a copy of the adapter's numbers as a model folder."""
         folder.mkdir(parents=True, exist_ok=True)
         weights = (adapter.folder / "adapter_model.safetensors").read_bytes()
-        _write_whole(folder / "model.safetensors", weights)
+        write_whole(folder / "model.safetensors", weights)
         settings = {"model_type": "fake", "base": adapter.base.name, "dtype": dtype, "onto": onto}
-        _write_whole(folder / "config.json", json.dumps(settings).encode())
+        write_whole(folder / "config.json", json.dumps(settings))
         total = len(weights)
         on_event(Event("preparing", values={"what": "merging", "done": total, "total": total, "seconds": 0.0}))
 
@@ -412,15 +413,15 @@ def _read_state(run_folder: Path) -> _State:
 def _write_state(run_folder: Path, state: _State) -> None:
     path = run_folder / "checkpoints" / "state.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(path, json.dumps(asdict(state)).encode())
+    write_whole(path, json.dumps(asdict(state)))
 
 
 def _write_adapter(job: TrainingJob, state: _State) -> Adapter:
     folder = job.run_folder / "adapter"
     folder.mkdir(parents=True, exist_ok=True)
     config = {"peft_type": "LORA", "base_model_name_or_path": job.base.name, "r": job.lora.rank}
-    _write_whole(folder / "adapter_config.json", json.dumps(config, indent=2).encode())
-    _write_whole(folder / "adapter_model.safetensors", _safetensors(state.losses))
+    write_whole(folder / "adapter_config.json", json.dumps(config, indent=2))
+    write_whole(folder / "adapter_model.safetensors", _safetensors(state.losses))
     return Adapter(folder=folder, base=job.base)
 
 
@@ -429,9 +430,3 @@ def _safetensors(numbers: Sequence[float]) -> bytes:
     shape = {"losses": {"dtype": "F32", "shape": [len(numbers)], "data_offsets": [0, len(data)]}}
     header = json.dumps(shape).encode()
     return struct.pack("<Q", len(header)) + header + data
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)

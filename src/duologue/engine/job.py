@@ -222,6 +222,7 @@ class FitResult:
         changes: What was changed to go on after memory ran out, in order; empty when nothing was.
         fast_path: What made the run fast, and what was switched off by what.
         was_stopped_early: Whether the evaluations ended the run before its last step.
+        kept_share: Of the way from the start of a run on feedback to its end, how much was not taken back again.
     """
 
     adapter: Adapter
@@ -235,6 +236,7 @@ class FitResult:
     changes: tuple[str, ...] = ()
     fast_path: tuple[str, ...] = ()
     was_stopped_early: bool = False
+    kept_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

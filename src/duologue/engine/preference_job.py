@@ -112,6 +112,8 @@ class PreferenceJob:
         num_replayed_per_step: Examples of the character's own data that every step learns again.
         replay_weight: Weight of their mean negative log-likelihood beside the mean loss of pairs or liked replies;
             beside corrected replies they count as these do.
+        max_loss_rise: Of the loss on held-out examples, as a share of what the start has; what goes beyond is taken
+            back. 0 allows any.
     """
 
     training: TrainingJob
@@ -122,6 +124,7 @@ class PreferenceJob:
     num_sft_steps: int
     num_replayed_per_step: int = 0
     replay_weight: float = 1.0
+    max_loss_rise: float = 0.0
 
 
 class PreferenceTrainer(Trainer, Protocol):

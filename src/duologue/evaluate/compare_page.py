@@ -1,6 +1,5 @@
 """`compare.html`: any number of runs side by side, each against its base, and their replies to the same words."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib import resources
@@ -14,6 +13,7 @@ from duologue.evaluate.measure import Measure
 from duologue.evaluate.measure_table import group_of, label_of, place_of, verdict_words
 from duologue.evaluate.settings import differing_settings
 from duologue.evaluate.words import amount, escape
+from duologue.files import write_whole
 
 Documents = Sequence[tuple[str, Mapping[str, Any]]]
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -42,12 +42,9 @@ def write_comparison(path: Path, documents: Documents) -> None:
         f"<main class='comparison'>{_verdicts(documents)}{_settings(documents)}{_measures(documents)}"
         f"{_replies(documents)}</main></body></html>\n"
     )
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(partial, path)
+        write_whole(path, page.encode("utf-8", "replace"))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise EngineError(f"the page cannot be written ({error.strerror})", where=str(path)) from error
 
 

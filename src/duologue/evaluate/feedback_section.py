@@ -35,6 +35,12 @@ def feedback_section(lineage: Lineage, history: Sequence[StepRecord]) -> str:
     body = f"<p>{escape(words)}</p>"
     learned = [(words, f"{count:,}") for words, count in _learned(lineage) if count]
     body += table(("learned", "number"), learned, numeric_from=1)
+    if lineage.kept_share < 1:
+        kept = (
+            f"{lineage.kept_share:.0%} of the way from the start to what was learned was kept: all of it would have "
+            "cost more on held-out conversations than feedback.max_loss_rise_fraction allows."
+        )
+        body += f"<p class='note'>{escape(kept)}</p>"
     body += _curves([record for record in history if record.is_comparison])
     collected = [(_KINDS.get(kind, kind), f"{count:,}") for kind, count in lineage.collected.items()]
     if collected:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from duologue.errors import EngineError
 from duologue.evaluate.case import Case
 from duologue.evaluate.observe import Work
 from duologue.evaluate.observed import Dialogue, Observed, Score, Speed, Spoken
+from duologue.files import write_whole
 from duologue.messages import Message
 
 FOLDER = "observed"
@@ -70,15 +70,9 @@ def write_observed(folder: Path, digest: str, observed: Observed) -> Path:
         EngineError: The disk is full or not writable.
     """
     path = _path(folder, digest)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(exist_ok=True)
-        try:
-            text = json.dumps({"digest": digest, "observed": asdict(observed)}, ensure_ascii=False)
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, json.dumps({"digest": digest, "observed": asdict(observed)}, ensure_ascii=False))
     except OSError as error:
         raise EngineError(f"what was seen cannot be kept ({error.strerror})", where=str(path)) from error
     return path

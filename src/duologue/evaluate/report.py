@@ -1,6 +1,5 @@
 """`write_report`: everything about a run on one page that loads nothing from anywhere."""
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -21,6 +20,7 @@ from duologue.evaluate.sections import account_section, loss_section, memory_sec
 from duologue.evaluate.speed_plots import speed_section
 from duologue.evaluate.verdict import make_verdict
 from duologue.evaluate.words import escape, number
+from duologue.files import write_whole
 from duologue.plan import Plan
 from duologue.train import Lineage, ReplyRecord, StepRecord
 
@@ -174,10 +174,7 @@ def _page(title: str, hero: str, sections: Sequence[str], portrait: str) -> str:
 
 
 def _write(path: Path, page: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(partial, path)
+        write_whole(path, page.encode("utf-8", "replace"))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise EngineError(f"the report cannot be written ({error.strerror})", where=str(path)) from error

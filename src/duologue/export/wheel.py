@@ -5,7 +5,6 @@ The format is PEP 427. The same program gives the same bytes, from its source tr
 
 import base64
 import hashlib
-import os
 import re
 import stat
 import tomllib
@@ -17,6 +16,7 @@ from typing import Any
 
 import duologue
 from duologue.errors import ConfigError, EngineError
+from duologue.files import replacing
 
 _NAME = "duologue"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say
@@ -46,19 +46,16 @@ def write_wheel(folder: Path) -> Path:
     files |= {f"{about}/{name}": content for name, content in _metadata_files().items()}
     files[f"{about}/RECORD"] = _record(files, own_name=f"{about}/RECORD")
     wheel = folder / f"{_NAME}-{duologue.__version__}-py3-none-any.whl"
-    partial = wheel.with_name(f".{wheel.name}.partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Stored, not deflated: two builds of zlib need not give the same bytes.
-        with zipfile.ZipFile(partial, "w", compression=zipfile.ZIP_STORED) as archive:
+        with replacing(wheel) as partial, zipfile.ZipFile(partial, "w", compression=zipfile.ZIP_STORED) as archive:
             for name, content in files.items():
                 entry = zipfile.ZipInfo(name, date_time=_EPOCH)
                 entry.create_system = 3  # Unix, on every system
                 entry.external_attr = (stat.S_IFREG | 0o644) << 16
                 archive.writestr(entry, content)
-        os.replace(partial, wheel)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise EngineError(
             f"the wheel of duologue cannot be written ({error.strerror})",
             where=str(folder),

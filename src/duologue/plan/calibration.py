@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from duologue.engine import Precision, Probe, Quantization
+from duologue.files import write_whole
 from duologue.store import written_alone
 
 _VERSION = 1
@@ -267,17 +268,8 @@ def _bounded(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def _write(path: Path, entries: Sequence[Entry]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     document = {"version": _VERSION, "entries": [asdict(entry) for entry in entries]}
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            json.dump(document, stream, indent=1)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, json.dumps(document, indent=1) + "\n")
 
 
 def _put_aside(path: Path) -> Calibration:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from duologue.errors import DataError
+from duologue.files import sync
 from duologue.store.faults import RESTORE, is_damage, translate
-from duologue.store.rotation import Backup, Notify, backups_folder, list_backups, sync, write_copy
+from duologue.store.rotation import Backup, Notify, backups_folder, list_backups, write_copy
 from duologue.store.salvage import Salvaged, salvage
 
 BUSY_TIMEOUT_SECONDS = 10.0

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from duologue.errors import DataError
+from duologue.files import sync
 from duologue.store.faults import translate
 
 if sys.platform != "win32":
@@ -228,17 +229,6 @@ def write_copy(source: sqlite3.Connection, target: Path) -> None:
         raise DataError(f"the backup cannot be written ({error.strerror})", where=str(target)) from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    if path.is_dir() and sys.platform == "win32":
-        return  # Windows has no handle for a folder; a rename is kept in its journal
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _prune(path: Path, *, keep: list[Backup]) -> None:

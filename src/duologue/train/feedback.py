@@ -116,6 +116,7 @@ def run_feedback(
         num_sft_steps=feedback.num_sft_steps,
         num_replayed_per_step=round(settings.replay_fraction * training.examples_per_step),
         replay_weight=settings.replay_weight,
+        max_loss_rise=settings.max_loss_rise_fraction,
     )
     try:
         with RunSinks(into.folder, pass_on=on_event) as sinks:
@@ -135,7 +136,12 @@ def run_feedback(
         ) from error
     lineage = {
         "started_from": feedback.start.name,
-        "feedback": {"beta": job.beta, "sft_weight": job.sft_weight, **feedback.chosen.as_json()},
+        "feedback": {
+            "beta": job.beta,
+            "sft_weight": job.sft_weight,
+            "kept_share": fit.kept_share,
+            **feedback.chosen.as_json(),
+        },
     }
     # Its speed is that of other work than a plain run's, so the next plan of one learns nothing of it.
     return close_ledger(into, training, feedback.plan, fit, lineage=lineage)

@@ -5,7 +5,6 @@ It is finished when `manifest.json` is there, which is written last and names th
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +13,7 @@ from typing import Any
 
 from duologue.engine import Adapter, BaseModel
 from duologue.errors import EngineError
+from duologue.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,8 @@ class Run:
             EngineError: The disk is full or not writable.
         """
         path = self.folder / name
-        partial = path.with_name(f".{name}.partial")
         try:
-            with partial.open("w", encoding="utf-8") as stream:
-                json.dump(document, stream, indent=2, ensure_ascii=False)
-                stream.write("\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, path)
+            write_whole(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         except OSError as error:
             raise EngineError(f"the ledger of the run cannot be written ({error.strerror})", where=str(path)) from error
 

@@ -25,6 +25,8 @@ class Lineage:
         num_disliked: Single replies that were not.
         num_contradictions: Pairs that contradict each other.
         num_cut: Examples whose beginning was cut off to fit.
+        kept_share: How much of what was learned was kept, as a share; the rest cost too much on held-out
+            conversations. 1 before the run has ended.
         unused: What the method had no use for, in words.
         collected: Number of pieces by kind, as people made them; empty when that was not kept.
         dropped: Number of pieces that were not taken, by reason.
@@ -41,6 +43,7 @@ class Lineage:
     num_disliked: int
     num_contradictions: int
     num_cut: int
+    kept_share: float
     unused: tuple[str, ...]
     collected: Mapping[str, int]
     dropped: Mapping[str, int]
@@ -67,6 +70,7 @@ def read_lineage(run: Run) -> Lineage | None:
             method=told["method"],
             beta=run.read("resolved.json")["feedback"]["beta"],
             **{name: told[name] for name in Lineage.__slots__ if name.startswith("num_")},
+            kept_share=run.read("manifest.json")["feedback"].get("kept_share", 1.0) if run.is_finished else 1.0,
             unused=tuple(told["unused"]),
             collected=account.get("used", {}),
             dropped=account.get("dropped", {}),

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from duologue.errors import EngineError
+from duologue.files import sync
 
 Tensors = dict[str, torch.Tensor]
 Identity = Mapping[str, str]
@@ -78,7 +79,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
         _write_parts(checkpoint, partial)
         shutil.rmtree(final, ignore_errors=True)  # a damaged one
         os.replace(partial, final)
-        flush(folder)
+        sync(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise _not_written(folder, checkpoint, error) from error
@@ -150,7 +151,7 @@ def _write_parts(checkpoint: Checkpoint, folder: Path) -> None:
             continue
         path = folder / f"{part}.safetensors"
         save_file(dict(_on_cpu(tensors)), path)
-        flush(path)
+        sync(path)
         digests[path.name] = _sha256(path)
     manifest = {
         "step": checkpoint.step,
@@ -159,8 +160,8 @@ def _write_parts(checkpoint: Checkpoint, folder: Path) -> None:
         "sha256": digests,
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    flush(folder / _MANIFEST)
-    flush(folder)
+    sync(folder / _MANIFEST)
+    sync(folder)
 
 
 def _on_cpu(tensors: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
@@ -238,17 +239,6 @@ def _load(path: Path) -> Tensors:
 
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
-
-
-def flush(path: Path) -> None:
-    """Make the disk hold a file, or the names in a folder (which Windows cannot be asked for)."""
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDWR if path.is_file() and os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sha256(path: Path) -> str:

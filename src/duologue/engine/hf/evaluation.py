@@ -38,6 +38,7 @@ class Evaluations:
         stopping: What they say about going on.
         best: Adapter tensors of the best; empty while evaluations may not end the run.
         done_at: Step of the last one.
+        losses: Loss on held-out examples by step, in nats per trained token.
     """
 
     def __init__(
@@ -55,13 +56,19 @@ class Evaluations:
         self.stopping = Stopping(job.early_stopping_patience, job.early_stopping_on)
         self.best: dict[str, torch.Tensor] = {}
         self.done_at = 0
+        self.losses: dict[int, float] = {}
         self._passes = passes
         self._validation = sorted(validation, key=lambda example: example.num_tokens)
         self._decoder = decoder
         self._on_event = on_event
 
-    def run(self, step: int, *, must_stop: Callable[[], bool]) -> float:
+    def run(self, step: int, *, must_stop: Callable[[], bool], draws_replies: bool = True) -> float:
         """Evaluate the model after a step and say what was found; the random generators are left as they were.
+
+        Args:
+            step: The step.
+            must_stop: Asked now and then.
+            draws_replies: Whether replies are drawn, where the job wants any.
 
         Returns:
             The seconds it took; 0 when the run had to stop before it was through, and nothing is remembered.
@@ -70,7 +77,7 @@ class Evaluations:
         begin = random_state()
         self._passes.model.eval()
         try:
-            found = self._measure(step, must_stop)
+            found = self._measure(step, must_stop, draws_replies=draws_replies)
         finally:
             self._passes.model.train()
             restore_random(begin)
@@ -81,6 +88,8 @@ class Evaluations:
         for reply in found.replies:
             self._on_event(Event("reply", step, _reply_values(reply)))
         if found.values:
+            if "validation_loss" in found.values:
+                self.losses[step] = found.values["validation_loss"]
             self._on_event(Event("evaluated", step, {**found.values, "seconds": seconds}))
             self._judge(step, found.values)
         return seconds
@@ -98,11 +107,12 @@ class Evaluations:
 
     def as_json(self) -> dict[str, Any]:
         """Return what a checkpoint keeps beside the best adapter."""
-        return {"done_at": self.done_at, **self.stopping.as_json()}
+        return {"done_at": self.done_at, "losses": list(self.losses.items()), **self.stopping.as_json()}
 
     def go_on(self, progress: dict[str, Any], best: dict[str, torch.Tensor]) -> None:
         """Take over what a checkpoint kept."""
         self.done_at = progress.pop("done_at")
+        self.losses = dict(progress.pop("losses"))
         self.stopping = replace(self.stopping, **progress)
         self.best = best
 
@@ -118,7 +128,7 @@ class Evaluations:
             text = f"{self.stopping.patience} evaluations without a better one than at step {self.stopping.best_step}"
             self._on_event(Event("stopped_early", step, {"text": text}))
 
-    def _measure(self, step: int, must_stop: Callable[[], bool]) -> Measured | None:
+    def _measure(self, step: int, must_stop: Callable[[], bool], *, draws_replies: bool) -> Measured | None:
         passes, values = self._passes, dict[str, float]()
         job, validation = passes.job, self._validation
         if validation:
@@ -129,7 +139,7 @@ class Evaluations:
                 total += passes.summed_loss(validation[at : at + size], step=step)
             values["validation_loss"] = total / max(1, sum(example.num_trained_tokens for example in validation))
         replies: tuple[SampledReply, ...] = ()
-        if self._decoder is not None and job.samples.prompts:
+        if draws_replies and self._decoder is not None and job.samples.prompts:
             if must_stop():
                 return None
             with passes.autocast():

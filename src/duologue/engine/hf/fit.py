@@ -207,7 +207,7 @@ class Fit:
             if is_last:
                 return
             if self._must_stop(should_stop):
-                self._stop()
+                self.stop()
             self.step()
 
     def step(self) -> None:
@@ -279,7 +279,7 @@ class Fit:
     def _evaluate(self, should_stop: threading.Event) -> None:
         seconds = self.evaluations.run(self.step_number, must_stop=lambda: self._must_stop(should_stop))
         if not seconds:
-            self._stop()
+            self.stop()
         self.tally.time_to_go.add_evaluation(seconds)
 
     def _refuse(
@@ -337,7 +337,12 @@ class Fit:
             self.on_event(Event("checkpoint", self.step_number, {"folder": str(path), "seconds": seconds}))
         self.processes.barrier()
 
-    def _stop(self) -> NoReturn:
+    def stop(self) -> NoReturn:
+        """Save what was done and end the run.
+
+        Raises:
+            InterruptedRun: Always.
+        """
         if self.step_number:
             self._save()
         done = f"after step {self.step_number} of {self.job.max_steps}" if self.step_number else "before its first step"

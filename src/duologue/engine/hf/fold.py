@@ -29,6 +29,7 @@ from duologue.engine.hf.shard import ShardWriter, Slot
 from duologue.engine.job import Adapter, BaseModel, Event, OnEvent, Precision
 from duologue.engine.merging import Onto
 from duologue.errors import EngineError
+from duologue.files import write_whole
 
 INDEX = "model.safetensors.index.json"
 _DONE = ".done.json"  # which files of an unfinished merge are whole
@@ -310,12 +311,7 @@ def _taken_up(folder: Path, key: str) -> dict[str, str]:
 
 
 def _note(folder: Path, key: str, done: Mapping[str, str]) -> None:
-    partial = folder / f"{_DONE}.partial"
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump({"key": key, "files": done}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, folder / _DONE)
+    write_whole(folder / _DONE, json.dumps({"key": key, "files": dict(done)}))
 
 
 def _write_settings(files: BaseFiles, folder: Path, *, dtype: Precision, total: int) -> None:

@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from duologue.engine.hf.batches import collate
-from duologue.engine.hf.checkpoint import flush
 from duologue.engine.hf.load import HfModel, load_model
 from duologue.engine.hf.merge import attach
 from duologue.engine.hf.passes import Passes
 from duologue.engine.hf.recover import free_memory
 from duologue.engine.job import Adapter, Example, TrainingJob
 from duologue.errors import EngineError
+from duologue.files import sync
 
 _PROBE_TOKENS = 64
 _LARGEST_DIFFERENCE = 1e-3
@@ -44,7 +44,7 @@ def save_and_compare(passes: Passes, example: Example) -> tuple[Adapter, float]:
         passes.model.save_pretrained(str(folder), safe_serialization=True)
         _sort_targets(folder / "adapter_config.json")
         for path in [*folder.iterdir(), folder]:
-            flush(path)
+            sync(path)
     except (OSError, SafetensorError) as error:
         raise EngineError(
             f"the adapter could not be written ({error})",

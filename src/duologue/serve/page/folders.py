@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from duologue.characters import Character
 from duologue.chat import slug
 from duologue.config import CONFIG_NAME, Home, make_folder, set_key
 from duologue.errors import ConfigError, GuardError
+from duologue.files import replacing
 from duologue.guard import Rating
 from duologue.serve.library import Entry, Library
 from duologue.serve.page.cards import lowest_rating
@@ -121,16 +121,14 @@ def keep_backup(card: Path) -> None:
         ConfigError: It cannot be copied.
     """
     place = card.parent / BACKUPS
-    partial = place / ".partial"  # half a card, when the disk is full, must never be what an undo brings back
     try:
         place.mkdir(exist_ok=True)
-        shutil.copyfile(card, partial)
-        os.replace(partial, place / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}{card.suffix}")
+        kept = place / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}{card.suffix}"
+        with replacing(kept) as partial:  # half a card, when the disk is full, must never be what an undo brings back
+            shutil.copyfile(card, partial)
         for old in backups(card)[NUM_BACKUPS:]:
             old.unlink()
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise ConfigError(f"the card cannot be kept ({error.strerror})", where=str(place)) from error
 
 

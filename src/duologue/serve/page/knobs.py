@@ -1,7 +1,6 @@
 """What a person sets before a training, in plain words, and the keys of duologue.toml it means."""
 
 import json
-import os
 import re
 import shlex
 import tomllib
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from duologue.config import CONFIG_NAME, RECIPES, Config, recipe_text, with_key
+from duologue.files import write_whole
 from duologue.serve.page.body import Body
 from duologue.serve.refusal import ApiError
 
@@ -77,9 +77,7 @@ def write_changes(folder: Path, changes: Mapping[str, Value]) -> None:
         text = with_key(text, key, value, where=str(path))
     if text == before:
         return
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, text)
 
 
 def settings_json(config: Config) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """What is kept of every trial: `trials/0001.json`, with its settings, config, seed, curve and how it ended."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from duologue.errors import EngineError
+from duologue.files import write_whole
 from duologue.train.search.space import Settings
 
 TrialState = Literal["finished", "ended early", "out of time", "failed", "interrupted"]
@@ -90,8 +90,6 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise EngineError(f"the search cannot be written down ({error.strerror})", where=str(path)) from error

@@ -7,25 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from peft import PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file
-
 from duologue.engine.hf import fast_path
 from duologue.engine.hf.adapter import with_adapter
 from duologue.engine.hf.fit import Fit
 from duologue.engine.hf.identity import digest_of_weights
 from duologue.engine.hf.load import device, load_model, load_tokenizer
-from duologue.engine.hf.merge import require_all_keys
+from duologue.engine.hf.preferences.keeping import keep_within
 from duologue.engine.hf.preferences.objective import Preferring
 from duologue.engine.hf.preferences.order import PhasedOrder
 from duologue.engine.hf.preferences.reference import read_reference
+from duologue.engine.hf.preferences.start import ADAPTER_FILE, put_start
 from duologue.engine.hf.randomness import seed_all
-from duologue.engine.hf.trust import require_plain_adapter
 from duologue.engine.job import Adapter, Event, Example, FitResult, OnEvent
 from duologue.engine.preference_job import FeedbackExample, PreferenceJob
-from duologue.errors import EngineError
 
-_FILE = "adapter_model.safetensors"
 _DIGEST_CHARS = 16
 
 
@@ -49,11 +44,16 @@ def fit_preferences(
     fit.describe()
     read_reference(fit.passes, objective, examples, identity=fit.identity, on_event=on_event, should_stop=should_stop)
     fit.resume()
-    if not fit.step_number and job.training.eval_every_steps:
+    is_limited = bool(validation) and job.max_loss_rise > 0
+    if not fit.step_number and (job.training.eval_every_steps or is_limited):
         fit.evaluations.run(0, must_stop=should_stop.is_set)  # what the start is worth on held-out conversations
     fit.prepare()
     fit.run(should_stop)
-    return fit.finish()
+    is_measured = not is_limited or fit.evaluations.done_at == fit.step_number
+    if not is_measured and not fit.evaluations.run(fit.step_number, must_stop=should_stop.is_set):
+        fit.stop()
+    kept_share = keep_within(fit, job.start, max_rise=job.max_loss_rise, must_stop=should_stop.is_set)
+    return replace(fit.finish(), kept_share=kept_share)
 
 
 def _open(
@@ -115,27 +115,8 @@ def _open(
     return fit, objective
 
 
-def put_start(model: PeftModel, start: Adapter) -> None:
-    """Give a fresh adapter the weights of a trained one, each in the type that is trained.
-
-    Raises:
-        EngineError: The file is not there, or its matrices are not those of the model.
-    """
-    require_plain_adapter(start)
-    require_all_keys(model, start)
-    try:
-        set_peft_model_state_dict(model, load_file(start.folder / _FILE))
-    except (RuntimeError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise EngineError(
-            f"the adapter to start from has another shape than the run ({first_line})",
-            where=str(start.folder),
-            action="Start from another run with --start.",
-        ) from error
-
-
 def _digest(start: Adapter) -> str:
-    with (start.folder / _FILE).open("rb") as stream:
+    with (start.folder / ADAPTER_FILE).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:_DIGEST_CHARS]
 
 

@@ -14,12 +14,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from duologue.engine.hf.checkpoint import Identity, flush
+from duologue.engine.hf.checkpoint import Identity
 from duologue.engine.hf.passes import Passes
 from duologue.engine.hf.preferences.objective import Preferring, Reference
 from duologue.engine.job import Event, Example, OnEvent
 from duologue.engine.preference_job import FeedbackExample
 from duologue.errors import EngineError, InterruptedRun
+from duologue.files import replacing
 
 _FILE = "reference.safetensors"
 _WHAT = "what the start adapter makes of the feedback"
@@ -113,11 +114,9 @@ def _load(path: Path, digest: str, *, num_examples: int) -> list[Reference] | No
 
 
 def _save(path: Path, found: Sequence[Reference], digest: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        save_file({"logps": torch.tensor(found)}, partial, metadata={"digest": digest})
-        flush(partial)
-        partial.replace(path)
+        with replacing(path) as partial:
+            save_file({"logps": torch.tensor(found)}, partial, metadata={"digest": digest})
     except (OSError, SafetensorError) as error:
         raise EngineError(
             f"the reference could not be written ({error})",

@@ -85,6 +85,7 @@ function learned(entry, feedback) {
   return node("section", { class: "card stack feedback" },
     node("div", {}, node("h2", {}, t("train.feedback")), node("p", { class: "soft small" }, t("train.feedback_about", { method: t(`train.method_${feedback.method}`) }), " ", start)),
     node("ul", {}, counts.map((kind) => node("li", {}, node("b", {}, number(feedback[`num_${kind}`])), " ", t(`train.feedback_${kind}`)))),
+    feedback.kept_share < 1 ? node("p", { class: "soft small" }, t("train.feedback_kept", { share: number(feedback.kept_share, { style: "percent" }) })) : null,
     share === null ? null : node("p", { class: "soft small" }, t("train.feedback_accuracy", { share: number(share, { style: "percent" }) })));
 }
 

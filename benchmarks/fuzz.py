@@ -113,9 +113,11 @@ def fuzz(
     schema.config.update(base_url=url)
     schema.config.checks.negative_data_rejection.expected_statuses = _REFUSED
     with requests.Session() as session:
+        operations = []
         for result in schema.get_all_operations():
             assert isinstance(result, Ok), result.err()
-            operation = result.ok()
+            operations.append(result.ok())
+        for operation in sorted(operations, key=_removes):
             if only in operation.path:
                 for mode in MODES:
                     wanted = [*checks, *([negative_data_rejection] if mode is MODES[1] and checks is _SOUND else [])]
@@ -123,14 +125,29 @@ def fuzz(
     return found
 
 
-def page_document(app: FastAPI, *, character_id: str, session_ids: Sequence[str]) -> dict[str, Any]:
+def _removes(operation: Any) -> int:  # noqa: ANN401  (schemathesis' own)
+    """Return what operations are sorted by: what removes things comes last, parts before the whole.
+
+    Otherwise most of the rest would be asked of what is no longer there.
+    """
+    return 100 - int(operation.path.count("/")) if operation.method.upper() == "DELETE" else 0
+
+
+def page_document(app: FastAPI, bot: Bot, *, session_ids: Sequence[str]) -> dict[str, Any]:
     """Return a description of the page's own routes, which have none: paths as served, bodies as their handlers read.
+
+    Characters, chats and messages are those that are there, and now and then one that is not.
 
     Left out are routes that start another program, such as a training run, and those that end the round for all
     others: accounts, after which nobody comes in without one, and removing the character.
     """
     paths: dict[str, Any] = {}
-    known = {"character_id": [character_id], "session_id": [*session_ids, "none"]}
+    message_ids = {said.id for session_id in session_ids for said in bot.sessions.path(session_id)}
+    known: dict[str, list[Any]] = {
+        "character_id": [bot.model_id],
+        "session_id": [*session_ids, "none"],
+        "message_id": [*sorted(message_ids), 0],
+    }
     for route in _flat(app.router):
         if _is_tried(route):
             path = re.sub(r":[a-z]+}", "}", route.path)
@@ -165,7 +182,7 @@ def _is_tried(route: Any) -> bool:  # noqa: ANN401  (FastAPI's own)
     return not is_left_out or route.methods == {"GET"}
 
 
-def _of_name(name: str, known: Mapping[str, list[str]]) -> dict[str, Any]:
+def _of_name(name: str, known: Mapping[str, list[Any]]) -> dict[str, Any]:
     if name in known:
         return {"enum": known[name]}
     text = {"type": "string", "minLength": 1, "maxLength": 40}
@@ -205,6 +222,15 @@ def with_models(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
             is_needed = "model" in schema.get("required", ())
             schema["properties"]["model"] = {"enum": [*names, *(() if is_needed else (None,))]}
     return named
+
+
+def talked(bot: Bot, *, num_chats: int = 3) -> list[str]:
+    """Have some chats of a few turns; return their ids. They are few, so that a message drawn is often of the chat."""
+    session_ids = [bot.new_session() for _ in range(num_chats)]
+    for session_id in session_ids:
+        for text in ("Hello there.", "Tell me more."):
+            list(bot.reply(session_id, text, cancel=threading.Event()))
+    return session_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +336,7 @@ def main() -> None:
         bot = library.bot(library.entries()[0].id)
         with serving(app) as url:
             if words.page:
-                session_ids = [bot.new_session() for _ in range(20)]
-                document = page_document(app, character_id=bot.model_id, session_ids=session_ids)
+                document = page_document(app, bot, session_ids=talked(bot))
                 checks: Checks = (not_a_server_error,)
             else:
                 document = requests.get(f"{url}/openapi.json", timeout=_SECONDS).json()

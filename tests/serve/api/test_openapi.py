@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from schemathesis.checks import not_a_server_error
 
-from benchmarks.fuzz import fuzz, home_of_one, page_document, serving, with_models
+from benchmarks.fuzz import fuzz, home_of_one, page_document, serving, talked, with_models
 from duologue.config import load_home
 from duologue.serve import build_app
 from duologue.serve.api import make_routes
@@ -85,8 +85,7 @@ def test_no_made_up_request_to_the_page_ends_in_a_server_error(tmp_path):
     with home_of_one(tmp_path) as library:
         app = build_app(library, home=load_home(tmp_path))
         bot = library.bot(library.entries()[0].id)
-        session_ids = [bot.new_session() for _ in range(10)]
-        document = page_document(app, character_id=bot.model_id, session_ids=session_ids)
+        document = page_document(app, bot, session_ids=talked(bot))
         with serving(app) as url:
             found = fuzz(url, document, num_cases=8, seed=3, checks=(not_a_server_error,))
 

@@ -16,6 +16,7 @@ from tests.serve.api.clients import (
     OPEN_WEBUI_TITLE,
     SILLYTAVERN_CHAT,
     SILLYTAVERN_GENERIC,
+    SILLYTAVERN_IMPERSONATE,
     SILLYTAVERN_TEXT,
 )
 from tests.serve.api.serving import HELLO, MODEL, client_of, post
@@ -56,6 +57,18 @@ def test_sillytaverns_own_system_prompt_takes_the_place_of_the_card(server, sent
 
     assert sent.prompts[0].startswith("system\nWrite Lila's next reply")
     assert "Keep it short." in sent.prompts[0].split("assistant\n")[0]
+
+
+@pytest.mark.parametrize("model", [MODEL, "fake"], ids=["character", "base"])
+def test_sillytaverns_instruction_behind_a_reply_is_answered_and_the_reply_not_gone_on_with(server, sent, model):
+    answer = send(server, "/v1/chat/completions", {**SILLYTAVERN_IMPERSONATE, "model": model})
+
+    assert answer.status_code == 200, answer.text
+    head, _, rest = sent.prompts[0].partition("assistant\n")
+    assert head.startswith("system\nWrite Lila's next reply")
+    assert "Sam's voice" not in head
+    assert rest.startswith("Come in, the kettle is on.")
+    assert rest.endswith("user\nKeep it short.\n\n[Write Sam's next message, in Sam's voice.]\nassistant\n")
 
 
 @pytest.mark.parametrize("document", [SILLYTAVERN_TEXT, SILLYTAVERN_GENERIC], ids=["all samplers", "generic"])

@@ -1,6 +1,6 @@
 """The bodies of requests: checked once, with every fault named."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -76,7 +76,7 @@ class ChatRequest(Asking):
     @field_validator("messages")
     @classmethod
     def _has_a_user_message(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
-        if not any(message.role == "user" for message in messages):
+        if not any(message.role == "user" for message in _with_instruction(messages)):
             raise ValueError("there is no message with role 'user'")
         return messages
 
@@ -94,20 +94,26 @@ class ChatRequest(Asking):
     @property
     def is_opened(self) -> bool:
         """Whether there is a reply to go on with."""
-        spoken = [message for message in self.messages if message.as_message().role != "system"]
-        return self.goes_on and spoken[-1].role == "assistant"
+        return self.goes_on and self._spoken()[-1].role == "assistant"
 
     def conversation(self) -> tuple[Message, ...]:
         """Return the messages as every chat template takes them: one system message, first; nothing empty inside.
 
         Clients put system messages anywhere, even last, and send empty replies along; few templates accept that.
         """
-        messages = [message.as_message() for message in self.messages]
-        system = "\n\n".join(message.content for message in messages if message.role == "system")
-        spoken = [message for message in messages if message.role != "system"]
+        spoken = self._spoken()
+        system = "\n\n".join(message.content for message in self._read() if message.role == "system")
         said = (message for message in spoken[:-1] if message.content.strip())
         head = (Message("system", system),) if system.strip() else ()
         return (*head, *said, spoken[-1])
+
+    def _spoken(self) -> list[Message]:
+        return [message for message in self._read() if message.role != "system"]
+
+    def _read(self) -> list[Message]:
+        if self.continue_final_message:  # asked for in so many words
+            return [message.as_message() for message in self.messages]
+        return _with_instruction(self.messages)
 
 
 class CompletionRequest(Asking):
@@ -188,6 +194,24 @@ def parse_request(kind: type[R], body: bytes) -> tuple[R, dict[str, Any]]:
         if len(named) > _MAX_FAULTS:
             named = [*named[:_MAX_FAULTS], f"and {len(named) - _MAX_FAULTS} more"]
         raise ApiError(400, "; ".join(named), param=deepest[0]) from error
+
+
+def _with_instruction(messages: Sequence[ChatMessage]) -> list[Message]:
+    """Return the messages, with an instruction that stands behind a reply as what the user says.
+
+    SillyTavern asks so for the user's next message, for a summary, and for the next speaker of a group: with a system
+    message at the end. At the head of the prompt it would be read as a rule, and the reply before it be gone on with.
+    """
+    found = [message.as_message() for message in messages]
+    given = [at for at, message in enumerate(found) if message.role == "user" or message.content.strip()]
+    spoken = [at for at in given if found[at].role != "system"]
+    if spoken and found[spoken[-1]].role == "user":
+        return found
+    asked = [at for at in given if at > spoken[-1]] if spoken else given[-1:]
+    if not asked:
+        return found
+    text = "\n\n".join(found[at].content for at in asked)
+    return [*found[: asked[0]], Message("user", text)]
 
 
 def _read(body: bytes) -> dict[str, Any]:

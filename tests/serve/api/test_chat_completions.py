@@ -102,6 +102,24 @@ def test_unknown_fields_are_ignored(server):
     assert answer.status_code == 200
 
 
+NULLABLE = ["stream", "stream_options", "n", "stop", "seed", "temperature", "max_tokens", "response_format", "memory"]
+
+
+@pytest.mark.parametrize("name", NULLABLE)
+def test_a_field_that_is_null_is_as_good_as_none(server, name):
+    answer = post(server, **{name: None})
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["object"] == "chat.completion"
+
+
+def test_as_many_stop_texts_as_a_group_has_members_are_taken(server):
+    names = [f"\nMember {number}:" for number in range(40)]
+    answer = post(server, stop=[*names, "Tell"])
+
+    assert answer.json()["choices"][0]["message"]["content"] == "You said: Hello there"
+
+
 def test_sampling_fields_are_accepted(server):
     answer = post(server, temperature=0, top_p=0.9, top_k=-1, min_p=0.1, repetition_penalty=1.1, seed=7)
 
@@ -137,6 +155,9 @@ def test_another_model_is_not_found(client):
         ({"max_tokens": 0}, "max_tokens"),
         ({"n": 2}, "n"),
         ({"model": None}, "model"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"memory": 1}, "memory"),
     ],
 )
 def test_a_wrong_field_is_400_and_named(server, body, param):

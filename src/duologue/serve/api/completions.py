@@ -35,7 +35,7 @@ def completion_routes(core: Core) -> APIRouter:
             if model.kind != "character":
                 return bot.completions.of_model(messages, sampling, cancel=cancel, goes_on=body.goes_on)
             return bot.completions.of_character(
-                messages, sampling, cancel=cancel, user=user, goes_on=body.goes_on, has_memory=body.memory
+                messages, sampling, cancel=cancel, user=user, goes_on=body.goes_on, has_memory=body.memory is not False
             )
 
         asked = _Asked(body, document, model, user=user, ask=ask)

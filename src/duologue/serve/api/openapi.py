@@ -168,6 +168,11 @@ def make_openapi() -> dict[str, Any]:
         if path != "/health":
             operation["security"] = [{"key": []}, {}]
         paths[path] = {method: operation}
+    paths["/health"]["head"] = {
+        "summary": "Tell it in the status alone",
+        "operationId": "health_head",
+        "responses": {"200": {"description": "it answers"}, "503": {"description": "its first model is being loaded"}},
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "duologue", "version": duologue.__version__},

@@ -54,7 +54,7 @@ class Asking(Samplers, Formed):
     """What every request for a reply has."""
 
     model: str
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
 
@@ -70,7 +70,7 @@ class ChatRequest(Asking):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
-    memory: bool = True
+    memory: bool | None = None
     """A field of duologue's own: false recalls nothing for this reply."""
 
     @field_validator("messages")
@@ -258,5 +258,7 @@ def _find_template(value: object) -> str:
 
 
 def _field(location: Iterable[int | str]) -> str:
-    kinds = ("list[", "constrained-", "str", "function-", "literal[", "dict[", "lax-or-strict", "bool")
-    return ".".join(shown(str(part)) for part in location if not str(part).startswith(kinds))
+    """Return a field's name, without the kinds of value that pydantic puts between where there are several."""
+    kinds = ("list[", "constrained-", "function-", "literal[", "dict[", "lax-or-strict")
+    parts = [str(part) for part in location]
+    return ".".join(shown(part) for part in parts if part not in ("str", "bool") and not part.startswith(kinds))

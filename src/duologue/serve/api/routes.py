@@ -22,7 +22,7 @@ def make_routes(core: Core) -> APIRouter:
     router = APIRouter()
     started = int(time.time())
 
-    @router.get("/health")
+    @router.api_route("/health", methods=["GET", "HEAD"])  # monitors ask without wanting the body
     def health() -> JSONResponse:
         if core.library.shelf is not None and core.library.shelf.is_waking:
             # In the words of llama.cpp's server (tools/server/README.md, "GET /health").

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from duologue.engine import Sampling, Tokenizer
 
 T = TypeVar("T")
-MAX_STOPS = 16
+MAX_STOPS = 64  # SillyTavern sends one for every member of a group, beside those of its template
 MAX_TOKENS = 2**20
 _MAX_BREAKERS = 64
 _MAX_BIASES = 1024

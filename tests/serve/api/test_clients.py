@@ -83,6 +83,45 @@ def test_sillytavern_writes_on_from_a_raw_prompt(server, sent, document):
     assert sent.samplings[0].max_new_tokens == 250
 
 
+@pytest.mark.parametrize("model", [{}, {"model": ""}, {"model": None}], ids=["absent", "empty", "null"])
+def test_sillytavern_that_names_no_model_is_answered_by_the_first(server, sent, model):
+    """It has no name to send where it takes the server for text-generation-webui or tabbyAPI."""
+    named = {key: value for key, value in SILLYTAVERN_TEXT.items() if key not in ("model", "stream")}
+    answer = send(server, "/v1/completions", {**named, **model})
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"] == MODEL
+    assert sent.prompts == [SILLYTAVERN_TEXT["prompt"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("/tokenize", {"model": MODEL, "prompt": "Hello there"}),  # to vLLM
+        ("/tokenize", {"model": "", "content": "Hello there", "add_special": True}),  # to llama.cpp
+        ("/v1/token/encode", {"text": "Hello there", "add_bos_token": False, "encode_special_tokens": False}),
+        ("/v1/internal/encode", {"text": "Hello there"}),
+    ],
+    ids=["vLLM", "llama.cpp", "tabbyAPI", "text-generation-webui"],
+)
+def test_sillytavern_counts_tokens_whatever_it_takes_the_server_for(server, path, document):
+    answer = send(server, path, document)
+
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["tokens"] == post(server, "/tokenize", content="Hello there").json()["tokens"]
+    assert found["count"] == found["length"] == len(found["tokens"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/v1/model", "id"), ("/v1/internal/model/info", "model_name")],
+    ids=["tabbyAPI", "text-generation-webui"],
+)
+def test_sillytavern_is_told_which_model_answers(server, path, name):
+    assert httpx.get(f"{server.url}{path}", timeout=20).json()[name] == MODEL
+
+
 def test_sillytavern_reads_tabbys_list_and_llama_cpps_properties(server):
     assert httpx.get(f"{server.url}/v1/model/list", timeout=20).json()["data"][0]["id"] == MODEL
     assert isinstance(httpx.get(f"{server.url}/props", timeout=20).json()["chat_template"], str)

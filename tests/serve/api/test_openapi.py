@@ -104,7 +104,9 @@ def test_any_other_path_and_method_is_refused_as_json(server, path, method):
     assert method == "HEAD" or answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/tokenize", "/completion", "/props", "/metrics", "/health", "/", "/age", "/assets/x"])
+@pytest.mark.parametrize(
+    "path", ["/tokenize", "/completion", "/props", "/metrics", "/health", "/", "/age", "/assets/x"]
+)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "FOO"])
 def test_a_wrong_method_is_refused_in_the_words_of_the_api_wherever_it_ends(server, path, method):
     if (path, method) in (("/tokenize", "POST"), ("/completion", "POST")):

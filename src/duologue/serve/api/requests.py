@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 
 from duologue.errors import GuardError
 from duologue.guard import check_json
@@ -53,7 +53,6 @@ class StreamOptions(Wire):
 class Asking(Samplers, Formed):
     """What every request for a reply has."""
 
-    model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
@@ -67,6 +66,7 @@ class Asking(Samplers, Formed):
 class ChatRequest(Asking):
     """The body of POST /v1/chat/completions; unknown fields are ignored."""
 
+    model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
@@ -116,29 +116,26 @@ class ChatRequest(Asking):
         return _with_instruction(self.messages)
 
 
-class CompletionRequest(Asking):
-    """The body of POST /v1/completions: a raw prompt for the model itself, without card, lore and memory."""
-
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
-    echo: Literal[False] | None = None
-    best_of: Annotated[int, Field(ge=1, le=1)] | None = None
-
-    @property
-    def text(self) -> str:
-        """The prompt."""
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
-
-
-class LlamaRequest(Asking):
+class RawRequest(Asking):
     """The body of POST /completion, as clients of llama.cpp send it: a raw prompt, and seldom the name of a model."""
 
-    model: str = ""
+    model: str | None = None
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
 
     @property
     def text(self) -> str:
         """The prompt."""
         return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+
+class CompletionRequest(RawRequest):
+    """The body of POST /v1/completions: a raw prompt for the model itself, without card, lore and memory.
+
+    SillyTavern names no model where it takes this server for text-generation-webui or tabbyAPI.
+    """
+
+    echo: Literal[False] | None = None
+    best_of: Annotated[int, Field(ge=1, le=1)] | None = None
 
 
 class EmbeddingsRequest(Wire):
@@ -162,10 +159,12 @@ class EmbeddingsRequest(Wire):
 
 
 class TokenizeRequest(Wire):
-    """The body of POST /tokenize."""
+    """The body of POST /tokenize, with the text under the name that llama.cpp, vLLM or tabbyAPI has for it."""
 
     model: str | None = None
-    content: Annotated[str, Field(max_length=_MAX_CHARS)]
+    content: Annotated[str, Field(max_length=_MAX_CHARS)] = Field(
+        validation_alias=AliasChoices("content", "prompt", "text")
+    )
 
 
 class DetokenizeRequest(Wire):

@@ -72,6 +72,8 @@ def _as_list(value: object) -> object:
 
 def _as_biases(value: object) -> object:
     """Return biases as a mapping: llama.cpp takes pairs of a token id or text and a number, or false to forbid it."""
+    if isinstance(value, list | dict) and len(value) > _MAX_BIASES:  # before any of them is looked at
+        raise ValueError(f"{len(value)} biases; at most {_MAX_BIASES}")
     if not isinstance(value, list):
         return value
     biases: dict[str, object] = {}

@@ -21,8 +21,8 @@ MAX_MESSAGES = 2000
 MAX_PARTS = 256  # of one message
 MAX_TEXTS = 256  # texts in one request for embeddings
 _MAX_CHARS = 200_000
-# Named in one answer. Of a long list only the first is looked for (`fail_fast`): a megabyte has room for 300,000, and to
-# collect them takes seconds in which nobody else is answered.
+# Named in one answer. Of a long list only the first is looked for (`fail_fast`): a megabyte has room for 300,000, which
+# to collect takes seconds, and nobody else is answered meanwhile.
 _MAX_FAULTS = 8
 # A template is a program that would run here: a client brings none, wherever in the body it hides it.
 _TEMPLATE_FIELDS = frozenset({"chat_template", "chat_template_kwargs", "chat_template_args"})

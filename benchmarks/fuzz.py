@@ -220,7 +220,7 @@ def with_models(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
     for schema in named["components"]["schemas"].values():
         if schema.get("title", "").endswith("Request") and "model" in schema["properties"]:
             is_needed = "model" in schema.get("required", ())
-            schema["properties"]["model"] = {"enum": [*names, *(() if is_needed else (None,))]}
+            schema["properties"]["model"] = {"enum": [*names, *(() if is_needed else (None, ""))]}
     return named
 
 

@@ -53,6 +53,8 @@ ROUTES: dict[str, object] = {
     # the API
     "GET /openapi.json": ALL,
     "GET /v1/model/list": ALL,
+    "GET /v1/model": ALL,
+    "GET /v1/internal/model/info": ALL,
     "GET /v1/models": ALL,
     "GET /v1/models/{model_id:path}": ALL,
     "POST /v1/chat/completions": ALL,
@@ -60,6 +62,8 @@ ROUTES: dict[str, object] = {
     "POST /completion": ALL,
     "POST /v1/embeddings": ALL,
     "POST /tokenize": ALL,
+    "POST /v1/token/encode": ALL,
+    "POST /v1/internal/encode": ALL,
     "POST /detokenize": ALL,
     "GET /props": ALL,
     "GET /metrics": ADMIN,

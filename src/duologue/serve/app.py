@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Mount
 
 from duologue.config import Home
 from duologue.errors import DuologueError
@@ -31,6 +32,7 @@ from duologue.serve.refusal import ApiError, as_api_error
 
 log = logging.getLogger("duologue.serve")
 _CLOSE_SECONDS = 2.0
+_CODES = {403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
 _GRADIO_SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",  # nothing leaves the machine
     "GRADIO_ANALYTICS_MAX_EVENTS": "1",  # nor is anything counted in memory after every click
@@ -103,6 +105,9 @@ def build_app(
         mount_page(app, title=title)
 
     _run(mount())
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            _answer_errors(route.app)  # Gradio has what no route of ours takes, wrong methods of ours included
     # The last one added is the outermost.
     app.add_middleware(QuotaHeaders, quotas=limits.quotas)
     app.add_middleware(Access, door=door, title=title)
@@ -140,9 +145,8 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> JSONResponse:
-        return await refused(
-            request, ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
-        )
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        return await refused(request, ApiError(error.status_code, message, code=_CODES.get(error.status_code, "")))
 
     @app.exception_handler(Exception)
     async def our_fault(request: Request, error: Exception) -> JSONResponse:

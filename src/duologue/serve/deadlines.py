@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from duologue.serve.crowd import Crowd
 
 _HEAD_END = b"\r\n\r\n"
-_ALWAYS_ANSWERED = b"GET /health "
+_ALWAYS_ANSWERED = (b"GET /health ", b"HEAD /health ")
 _SWEEP_SECONDS = 1.0
 _LEAST_READ_BYTES = 1024  # within `reader_seconds`; a client that takes a byte now and then does not read
 _ANSWERS = {

@@ -30,6 +30,19 @@ SILLYTAVERN_CHAT: dict[str, Any] = {
     "dry_allowed_length": 2,
 }
 
+# The same program asking for what the user might say next, in a chat that has had no answer to the greeting: the
+# instruction is the last message, and a system message.
+SILLYTAVERN_IMPERSONATE: dict[str, Any] = {
+    **SILLYTAVERN_CHAT,
+    "messages": [
+        {"role": "system", "content": "Write Lila's next reply in a chat between Lila and Sam."},
+        {"role": "system", "content": "[Start a new chat]"},
+        {"role": "assistant", "content": "Come in, the kettle is on."},
+        {"role": "system", "content": "Keep it short."},
+        {"role": "system", "content": "[Write Sam's next message, in Sam's voice.]"},
+    ],
+}
+
 _ST_SAMPLERS: dict[str, Any] = {
     "max_new_tokens": 250,
     "max_tokens": 250,

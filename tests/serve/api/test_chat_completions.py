@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 
 import httpx
 import openai
@@ -102,6 +103,24 @@ def test_unknown_fields_are_ignored(server):
     assert answer.status_code == 200
 
 
+NULLABLE = ["stream", "stream_options", "n", "stop", "seed", "temperature", "max_tokens", "response_format", "memory"]
+
+
+@pytest.mark.parametrize("name", NULLABLE)
+def test_a_field_that_is_null_is_as_good_as_none(server, name):
+    answer = post(server, **{name: None})
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["object"] == "chat.completion"
+
+
+def test_as_many_stop_texts_as_a_group_has_members_are_taken(server):
+    names = [f"\nMember {number}:" for number in range(40)]
+    answer = post(server, stop=[*names, "Tell"])
+
+    assert answer.json()["choices"][0]["message"]["content"] == "You said: Hello there"
+
+
 def test_sampling_fields_are_accepted(server):
     answer = post(server, temperature=0, top_p=0.9, top_k=-1, min_p=0.1, repetition_penalty=1.1, seed=7)
 
@@ -137,6 +156,9 @@ def test_another_model_is_not_found(client):
         ({"max_tokens": 0}, "max_tokens"),
         ({"n": 2}, "n"),
         ({"model": None}, "model"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"memory": 1}, "memory"),
     ],
 )
 def test_a_wrong_field_is_400_and_named(server, body, param):
@@ -160,6 +182,48 @@ def test_what_is_no_request_is_400(server, body):
 
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_more_parts_than_a_message_may_have_are_refused(server):
+    parts = [{"type": "text", "text": "a"}] * 257
+    answer = post(server, messages=[{"role": "user", "content": parts}])
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "messages.0.content"
+    assert "at most 256" in answer.json()["error"]["message"]
+    assert post(server, messages=[{"role": "user", "content": parts[1:]}]).status_code == 200
+
+
+def in_messages(parts: str, *, messages: int = 1) -> str:
+    one = f'{{"role": "user", "content": [{parts}]}}'
+    return f'{{"model": "{MODEL}", "messages": [{",".join([one] * messages)}]}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/chat/completions", in_messages(",".join(["{}"] * 340_000)), "messages.0.content.0.type"),
+        ("/v1/chat/completions", in_messages(",".join(["1"] * 200), messages=2000), "messages.0.content.0"),
+        ("/v1/chat/completions", in_messages(",".join(["{}"] * 200), messages=1500), "messages.0.content.0.type"),
+        ("/detokenize", f'{{"tokens": [{",".join(["{}"] * 200_000)}]}}', "tokens.0"),
+        (
+            "/v1/completions",
+            f'{{"prompt": "x", "logit_bias": {{{",".join(f"{chr(34)}{at}{chr(34)}:{{}}" for at in range(90_000))}}}}}',
+            "logit_bias",
+        ),
+    ],
+    ids=["parts", "parts of many messages", "fields of parts", "tokens", "biases"],
+)
+def test_a_large_body_full_of_faults_is_refused_without_looking_at_each(server, path, body, param):
+    """With the time that all of them take together nobody else would be answered."""
+    assert len(body) < 2**20
+    began = time.process_time()
+    answer = httpx.post(f"{server.url}{path}", content=body.encode(), timeout=20)
+
+    assert time.process_time() - began < 5  # of this process, which is the server's too
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+    assert len(answer.content) < 2000
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.serve.api.clients import (
     OPEN_WEBUI_TITLE,
     SILLYTAVERN_CHAT,
     SILLYTAVERN_GENERIC,
+    SILLYTAVERN_IMPERSONATE,
     SILLYTAVERN_TEXT,
 )
 from tests.serve.api.serving import HELLO, MODEL, client_of, post
@@ -58,6 +59,18 @@ def test_sillytaverns_own_system_prompt_takes_the_place_of_the_card(server, sent
     assert "Keep it short." in sent.prompts[0].split("assistant\n")[0]
 
 
+@pytest.mark.parametrize("model", [MODEL, "fake"], ids=["character", "base"])
+def test_sillytaverns_instruction_behind_a_reply_is_answered_and_the_reply_not_gone_on_with(server, sent, model):
+    answer = send(server, "/v1/chat/completions", {**SILLYTAVERN_IMPERSONATE, "model": model})
+
+    assert answer.status_code == 200, answer.text
+    head, _, rest = sent.prompts[0].partition("assistant\n")
+    assert head.startswith("system\nWrite Lila's next reply")
+    assert "Sam's voice" not in head
+    assert rest.startswith("Come in, the kettle is on.")
+    assert rest.endswith("user\nKeep it short.\n\n[Write Sam's next message, in Sam's voice.]\nassistant\n")
+
+
 @pytest.mark.parametrize("document", [SILLYTAVERN_TEXT, SILLYTAVERN_GENERIC], ids=["all samplers", "generic"])
 def test_sillytavern_writes_on_from_a_raw_prompt(server, sent, document):
     answer = send(server, "/v1/completions", document)
@@ -68,6 +81,45 @@ def test_sillytavern_writes_on_from_a_raw_prompt(server, sent, document):
     assert sent.samplings[0].stop == ("\nSam:", "\n***")
     assert sent.samplings[0].temperature == 1.1
     assert sent.samplings[0].max_new_tokens == 250
+
+
+@pytest.mark.parametrize("model", [{}, {"model": ""}, {"model": None}], ids=["absent", "empty", "null"])
+def test_sillytavern_that_names_no_model_is_answered_by_the_first(server, sent, model):
+    """It has no name to send where it takes the server for text-generation-webui or tabbyAPI."""
+    named = {key: value for key, value in SILLYTAVERN_TEXT.items() if key not in ("model", "stream")}
+    answer = send(server, "/v1/completions", {**named, **model})
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"] == MODEL
+    assert sent.prompts == [SILLYTAVERN_TEXT["prompt"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("/tokenize", {"model": MODEL, "prompt": "Hello there"}),  # to vLLM
+        ("/tokenize", {"model": "", "content": "Hello there", "add_special": True}),  # to llama.cpp
+        ("/v1/token/encode", {"text": "Hello there", "add_bos_token": False, "encode_special_tokens": False}),
+        ("/v1/internal/encode", {"text": "Hello there"}),
+    ],
+    ids=["vLLM", "llama.cpp", "tabbyAPI", "text-generation-webui"],
+)
+def test_sillytavern_counts_tokens_whatever_it_takes_the_server_for(server, path, document):
+    answer = send(server, path, document)
+
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["tokens"] == post(server, "/tokenize", content="Hello there").json()["tokens"]
+    assert found["count"] == found["length"] == len(found["tokens"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/v1/model", "id"), ("/v1/internal/model/info", "model_name")],
+    ids=["tabbyAPI", "text-generation-webui"],
+)
+def test_sillytavern_is_told_which_model_answers(server, path, name):
+    assert httpx.get(f"{server.url}{path}", timeout=20).json()[name] == MODEL
 
 
 def test_sillytavern_reads_tabbys_list_and_llama_cpps_properties(server):

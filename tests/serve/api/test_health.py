@@ -52,14 +52,16 @@ def test_health_says_loading_while_the_first_model_is_loaded_and_ok_before_and_a
     )
     asking.start()
     assert gate.started.wait(30)
-    loading = httpx.get(f"{url}/health")
+    loading, without_body = httpx.get(f"{url}/health"), httpx.head(f"{url}/health")
     gate.opened.set()
     asking.join(60)
 
     assert loading.status_code == 503
+    assert (without_body.status_code, without_body.content) == (503, b"")
     assert loading.json()["status"] == "loading"
     assert loading.json()["error"]["message"] == "Loading model"
     assert loading.json()["error"]["type"] == "unavailable_error"
     assert int(loading.headers["retry-after"]) > 0
     assert answers[0].status_code == 200, answers[0].text
     assert httpx.get(f"{url}/health").json() == {"status": "ok"}
+    assert httpx.head(f"{url}/health").status_code == 200

@@ -12,6 +12,7 @@ from benchmarks.fuzz import fuzz, home_of_one, page_document, serving, talked, w
 from duologue.config import load_home
 from duologue.serve import build_app
 from duologue.serve.api import make_routes
+from duologue.serve.api.answers import ChatCompletion, ErrorBody, TextCompletion
 from tests.serve.api.serving import HELLO, MODEL, post
 from tests.serve.running import Running
 
@@ -103,6 +104,21 @@ def test_any_other_path_and_method_is_refused_as_json(server, path, method):
 
 
 @pytest.mark.parametrize(
+    "path", ["/tokenize", "/completion", "/props", "/metrics", "/health", "/", "/age", "/assets/x"]
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "FOO"])
+def test_a_wrong_method_is_refused_in_the_words_of_the_api_wherever_it_ends(server, path, method):
+    if (path, method) in (("/tokenize", "POST"), ("/completion", "POST")):
+        method = "GET"
+    answer = httpx.request(method, f"{server.url}{path}", timeout=20)
+
+    assert answer.status_code in (404, 405)
+    error = ErrorBody.model_validate(answer.json(), strict=True).error
+    assert error.code in ("not_found", "method_not_allowed")
+    assert path in error.message
+
+
+@pytest.mark.parametrize(
     "header",
     [
         {"Content-Type": "text/plain"},
@@ -119,8 +135,6 @@ def test_odd_headers_change_nothing(server, header):
 
 
 def test_the_answers_are_as_described(server):
-    from duologue.serve.api.answers import ChatCompletion, ErrorBody, TextCompletion
-
     ChatCompletion.model_validate(post(server).json(), strict=True)
     TextCompletion.model_validate(post(server, "/v1/completions", prompt="x").json(), strict=True)
     error = post(server, model="gpt").json()

@@ -25,6 +25,25 @@ def test_a_client_can_ask_for_another_reply_instead(server, fields):
     assert answer.json()["choices"][0]["message"]["content"].startswith("You said: [")
 
 
+def test_a_system_message_behind_a_reply_is_answered_but_for_a_client_that_wants_to_go_on(server, sent):
+    begun = [*HELLO, {"role": "assistant", "content": "You said: Hello"}]
+    asked = [*begun, {"role": "system", "content": "Sum it up."}, {"role": "system", "content": " "}]
+    answered = post(server, messages=asked)
+    gone_on = post(server, messages=asked, continue_final_message=True)
+
+    assert answered.json()["choices"][0]["message"]["content"] == "You said: Sum it up. Tell me more about that."
+    assert "Sum it up." not in sent.prompts[0].split("assistant\n")[0]
+    assert gone_on.json()["choices"][0]["message"]["content"].startswith(" there")
+
+
+def test_where_only_the_system_speaks_its_last_message_is_answered(server, sent):
+    system = [{"role": "system", "content": "Be brief."}, {"role": "developer", "content": "Say good evening."}]
+    answer = post(server, messages=system, model="fake")
+
+    assert answer.status_code == 200
+    assert sent.prompts == ["system\nBe brief.\nuser\nSay good evening.\nassistant\n"]
+
+
 def test_what_a_client_has_begun_is_checked_as_well(server):
     answer = post(server, messages=[*HELLO, {"role": "assistant", "content": "zqflag"}])
 

@@ -123,7 +123,7 @@ def test_a_sampler_that_is_not_there_is_named(field, value):
         ("logit_bias", [[True, 1]]),
         ("logit_bias", {"7": "much"}),
         ("mirostat", 3),
-        ("stop", ["x"] * 17),
+        ("stop", ["x"] * 65),
         ("max_tokens", 0),
         ("max_tokens", 2**40),
         ("seed", 2**63),

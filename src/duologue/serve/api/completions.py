@@ -12,7 +12,7 @@ from duologue.engine import Sampling
 from duologue.serve.api.answers import ChatShape, LlamaShape, Shape, TextShape
 from duologue.serve.api.names import Model, find_model, first_model
 from duologue.serve.api.replying import Replying
-from duologue.serve.api.requests import Asking, ChatRequest, CompletionRequest, LlamaRequest, parse_request
+from duologue.serve.api.requests import Asking, ChatRequest, CompletionRequest, RawRequest, parse_request
 from duologue.serve.api.samplers import missing_settings
 from duologue.serve.core import Core
 from duologue.serve.visitor import visitor_of
@@ -35,7 +35,7 @@ def completion_routes(core: Core) -> APIRouter:
             if model.kind != "character":
                 return bot.completions.of_model(messages, sampling, cancel=cancel, goes_on=body.goes_on)
             return bot.completions.of_character(
-                messages, sampling, cancel=cancel, user=user, goes_on=body.goes_on, has_memory=body.memory
+                messages, sampling, cancel=cancel, user=user, goes_on=body.goes_on, has_memory=body.memory is not False
             )
 
         asked = _Asked(body, document, model, user=user, ask=ask)
@@ -44,18 +44,18 @@ def completion_routes(core: Core) -> APIRouter:
     @router.post("/v1/completions")
     async def text(request: Request) -> Response:
         body, document = parse_request(CompletionRequest, await request.body())
-        model = await run_in_threadpool(find_model, core, body.model)
+        model = await run_in_threadpool(first_model, core, body.model)
 
         def ask(bot: Bot, sampling: Sampling, cancel: threading.Event) -> ReplyStream:
             return bot.completions.of_text(body.text, sampling, cancel=cancel)
 
         asked = _Asked(body, document, model, user="", ask=ask)
-        return await asked.answer(core, request, TextShape(body.model), is_stripped=False)
+        return await asked.answer(core, request, TextShape(body.model or model.id), is_stripped=False)
 
     @router.post("/completion")
     async def llama(request: Request) -> Response:
-        body, document = parse_request(LlamaRequest, await request.body())
-        model = await run_in_threadpool(first_model, core, body.model or None)
+        body, document = parse_request(RawRequest, await request.body())
+        model = await run_in_threadpool(first_model, core, body.model)
 
         def ask(bot: Bot, sampling: Sampling, cancel: threading.Event) -> ReplyStream:
             return bot.completions.of_text(body.text, sampling, cancel=cancel)

@@ -32,11 +32,14 @@ def helper_routes(core: Core) -> APIRouter:
         return await run_in_threadpool(_embed, body, embedder)
 
     @router.post("/tokenize")
+    @router.post("/v1/token/encode")  # tabbyAPI's name for it
+    @router.post("/v1/internal/encode")  # text-generation-webui's
     async def tokenize(request: Request) -> JSONResponse:
         body, _ = parse_request(TokenizeRequest, await request.body())
         bot = await _bot(core, request, body.model)
         tokens = await run_in_threadpool(_encode, bot, body.content)
-        return JSONResponse({"tokens": tokens, "count": len(tokens), "max_model_len": bot.context_tokens})
+        counts = {"count": len(tokens), "length": len(tokens)}  # vLLM's name, and that of the two others
+        return JSONResponse({"tokens": tokens, **counts, "max_model_len": bot.context_tokens})
 
     @router.post("/detokenize")
     async def detokenize(request: Request) -> JSONResponse:
@@ -49,6 +52,13 @@ def helper_routes(core: Core) -> APIRouter:
         found = await run_in_threadpool(first_model, core, model)
         bot = await _bot(core, request, found.id)
         return JSONResponse(await run_in_threadpool(_props, bot, found))
+
+    @router.get(
+        "/v1/internal/model/info"
+    )  # text-generation-webui's; SillyTavern counts tokens here only if it is there
+    async def info() -> JSONResponse:
+        found = await run_in_threadpool(first_model, core, None)
+        return JSONResponse({"model_name": found.id, "lora_names": []})
 
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:

@@ -87,15 +87,13 @@ def find_model(core: Core, name: str) -> Model:
 
 
 def first_model(core: Core, name: str | None) -> Model:
-    """Return the model of that name; the first one there is for clients of llama.cpp, which name none.
+    """Return the model of that name; the first one there is for clients that name none, as those of llama.cpp do.
 
     Raises:
         ApiError: 404 with the names there are; 409 when the character's folder has faults.
     """
-    models = list_models(core)
-    if name is None and models:
-        return models[0]
-    return find_model(core, name or "")
+    models = () if name else list_models(core)
+    return models[0] if models else find_model(core, name or "")
 
 
 def base_name(base: str) -> str:

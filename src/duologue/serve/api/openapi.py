@@ -62,7 +62,15 @@ class Tokens(BaseModel):
 
     tokens: list[int]
     count: int
+    length: int
     max_model_len: int
+
+
+class LoadedModel(BaseModel):
+    """The model that answers who names none."""
+
+    model_name: str
+    lora_names: list[str]
 
 
 class Content(BaseModel):
@@ -91,9 +99,11 @@ class Props(BaseModel):
 _REQUESTS: Mapping[str, type[BaseModel]] = {
     "/v1/chat/completions": requests.ChatRequest,
     "/v1/completions": requests.CompletionRequest,
-    "/completion": requests.LlamaRequest,
+    "/completion": requests.RawRequest,
     "/v1/embeddings": requests.EmbeddingsRequest,
     "/tokenize": requests.TokenizeRequest,
+    "/v1/token/encode": requests.TokenizeRequest,
+    "/v1/internal/encode": requests.TokenizeRequest,
     "/detokenize": requests.DetokenizeRequest,
 }
 _ANSWERS: Mapping[str, type[BaseModel]] = {
@@ -102,9 +112,13 @@ _ANSWERS: Mapping[str, type[BaseModel]] = {
     "/completion": answers.LlamaCompletion,
     "/v1/embeddings": EmbeddingList,
     "/tokenize": Tokens,
+    "/v1/token/encode": Tokens,
+    "/v1/internal/encode": Tokens,
     "/detokenize": Content,
     "/v1/models": ModelList,
     "/v1/model/list": ModelList,
+    "/v1/model": ModelRow,
+    "/v1/internal/model/info": LoadedModel,
     "/v1/models/{model_id}": ModelRow,
     "/health": Health,
     "/props": Props,
@@ -115,9 +129,13 @@ _SUMMARIES: Mapping[str, str] = {
     "/completion": "Go on with a raw prompt, as llama.cpp does",
     "/v1/embeddings": "Turn texts into vectors",
     "/tokenize": "Cut a text into tokens",
+    "/v1/token/encode": "Cut a text into tokens, under tabbyAPI's name",
+    "/v1/internal/encode": "Cut a text into tokens, under text-generation-webui's name",
     "/detokenize": "Put tokens together again",
     "/v1/models": "List the models",
     "/v1/model/list": "List the models, under tabbyAPI's name",
+    "/v1/model": "Show the first model, which answers who names none, as tabbyAPI does",
+    "/v1/internal/model/info": "Name the first model, as text-generation-webui does",
     "/v1/models/{model_id}": "Show a model",
     "/health": "Tell whether the server answers",
     "/props": "Tell a model's properties, as llama.cpp does",
@@ -168,6 +186,11 @@ def make_openapi() -> dict[str, Any]:
         if path != "/health":
             operation["security"] = [{"key": []}, {}]
         paths[path] = {method: operation}
+    paths["/health"]["head"] = {
+        "summary": "Tell it in the status alone",
+        "operationId": "health_head",
+        "responses": {"200": {"description": "it answers"}, "503": {"description": "its first model is being loaded"}},
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "duologue", "version": duologue.__version__},

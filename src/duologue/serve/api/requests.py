@@ -1,9 +1,11 @@
 """The bodies of requests: checked once, with every fault named."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from duologue.errors import GuardError
 from duologue.guard import check_json
@@ -16,9 +18,12 @@ from duologue.serve.refusal import ApiError
 R = TypeVar("R", bound=Wire)
 _ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 MAX_MESSAGES = 2000
+MAX_PARTS = 256  # of one message
 MAX_TEXTS = 256  # texts in one request for embeddings
 _MAX_CHARS = 200_000
-_MAX_FAULTS = 8  # named in one answer
+# Named in one answer. Of a long list only the first is looked for (`fail_fast`): a megabyte has room for 300,000, which
+# to collect takes seconds, and nobody else is answered meanwhile.
+_MAX_FAULTS = 8
 # A template is a program that would run here: a client brings none, wherever in the body it hides it.
 _TEMPLATE_FIELDS = frozenset({"chat_template", "chat_template_kwargs", "chat_template_args"})
 _OTHER_FORMS = ("regex_pattern", "structured_outputs", "guided_regex", "guided_choice")
@@ -35,7 +40,7 @@ class ChatMessage(Wire):
     """A message of the request."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] | None = None
+    content: str | Annotated[list[TextPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
 
     def as_message(self) -> Message:
         """Return the message with its text parts joined."""
@@ -53,8 +58,7 @@ class StreamOptions(Wire):
 class Asking(Samplers, Formed):
     """What every request for a reply has."""
 
-    model: str
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
 
@@ -67,16 +71,17 @@ class Asking(Samplers, Formed):
 class ChatRequest(Asking):
     """The body of POST /v1/chat/completions; unknown fields are ignored."""
 
+    model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
-    memory: bool = True
+    memory: bool | None = None
     """A field of duologue's own: false recalls nothing for this reply."""
 
     @field_validator("messages")
     @classmethod
     def _has_a_user_message(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
-        if not any(message.role == "user" for message in messages):
+        if not any(message.role == "user" for message in _with_instruction(messages)):
             raise ValueError("there is no message with role 'user'")
         return messages
 
@@ -94,45 +99,48 @@ class ChatRequest(Asking):
     @property
     def is_opened(self) -> bool:
         """Whether there is a reply to go on with."""
-        spoken = [message for message in self.messages if message.as_message().role != "system"]
-        return self.goes_on and spoken[-1].role == "assistant"
+        return self.goes_on and self._spoken()[-1].role == "assistant"
 
     def conversation(self) -> tuple[Message, ...]:
         """Return the messages as every chat template takes them: one system message, first; nothing empty inside.
 
         Clients put system messages anywhere, even last, and send empty replies along; few templates accept that.
         """
-        messages = [message.as_message() for message in self.messages]
-        system = "\n\n".join(message.content for message in messages if message.role == "system")
-        spoken = [message for message in messages if message.role != "system"]
+        spoken = self._spoken()
+        system = "\n\n".join(message.content for message in self._read() if message.role == "system")
         said = (message for message in spoken[:-1] if message.content.strip())
         head = (Message("system", system),) if system.strip() else ()
         return (*head, *said, spoken[-1])
 
+    def _spoken(self) -> list[Message]:
+        return [message for message in self._read() if message.role != "system"]
 
-class CompletionRequest(Asking):
-    """The body of POST /v1/completions: a raw prompt for the model itself, without card, lore and memory."""
-
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
-    echo: Literal[False] | None = None
-    best_of: Annotated[int, Field(ge=1, le=1)] | None = None
-
-    @property
-    def text(self) -> str:
-        """The prompt."""
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+    def _read(self) -> list[Message]:
+        if self.continue_final_message:  # asked for in so many words
+            return [message.as_message() for message in self.messages]
+        return _with_instruction(self.messages)
 
 
-class LlamaRequest(Asking):
+class RawRequest(Asking):
     """The body of POST /completion, as clients of llama.cpp send it: a raw prompt, and seldom the name of a model."""
 
-    model: str = ""
+    model: str | None = None
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
 
     @property
     def text(self) -> str:
         """The prompt."""
         return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+
+class CompletionRequest(RawRequest):
+    """The body of POST /v1/completions: a raw prompt for the model itself, without card, lore and memory.
+
+    SillyTavern names no model where it takes this server for text-generation-webui or tabbyAPI.
+    """
+
+    echo: Literal[False] | None = None
+    best_of: Annotated[int, Field(ge=1, le=1)] | None = None
 
 
 class EmbeddingsRequest(Wire):
@@ -156,17 +164,19 @@ class EmbeddingsRequest(Wire):
 
 
 class TokenizeRequest(Wire):
-    """The body of POST /tokenize."""
+    """The body of POST /tokenize, with the text under the name that llama.cpp, vLLM or tabbyAPI has for it."""
 
     model: str | None = None
-    content: Annotated[str, Field(max_length=_MAX_CHARS)]
+    content: Annotated[str, Field(max_length=_MAX_CHARS)] = Field(
+        validation_alias=AliasChoices("content", "prompt", "text")
+    )
 
 
 class DetokenizeRequest(Wire):
     """The body of POST /detokenize."""
 
     model: str | None = None
-    tokens: Annotated[list[Annotated[int, Field(ge=0, lt=2**53)]], Field(max_length=_MAX_CHARS)]
+    tokens: Annotated[list[Annotated[int, Field(ge=0, lt=2**53)]], Field(max_length=_MAX_CHARS, fail_fast=True)]
 
 
 def parse_request(kind: type[R], body: bytes) -> tuple[R, dict[str, Any]]:
@@ -180,14 +190,37 @@ def parse_request(kind: type[R], body: bytes) -> tuple[R, dict[str, Any]]:
     try:
         return kind.model_validate(document), document
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        faults = {_field(detail["loc"]): detail["msg"] for detail in reversed(details)}
-        # A text or a list of parts: only the fault that lies deeper says which one was meant.
-        deepest = [field for field in reversed(faults) if not any(other.startswith(f"{field}.") for other in faults)]
-        named = [f"{field or 'body'}: {faults[field]}" for field in deepest]
+        faults: dict[str, ErrorDetails] = {}
+        for detail in error.errors(include_url=False, include_context=False, include_input=False):
+            known = faults.setdefault(_field(detail["loc"]), detail)
+            # A text or a list of parts: of a list that is wrong, that it is no text says nothing.
+            if known["type"].endswith("_type") and not detail["type"].endswith("_type"):
+                faults[_field(detail["loc"])] = detail
+        # For the same reason only the faults that lie deepest are told.
+        above = {name for field in faults for name in accumulate(field.split(".")[:-1], "{}.{}".format)}
+        deepest = [field for field in faults if field not in above]
+        named = [f"{field or 'body'}: {faults[field]['msg']}" for field in deepest]
         if len(named) > _MAX_FAULTS:
             named = [*named[:_MAX_FAULTS], f"and {len(named) - _MAX_FAULTS} more"]
         raise ApiError(400, "; ".join(named), param=deepest[0]) from error
+
+
+def _with_instruction(messages: Sequence[ChatMessage]) -> list[Message]:
+    """Return the messages, with an instruction that stands behind a reply as what the user says.
+
+    SillyTavern asks so for the user's next message, for a summary, and for the next speaker of a group: with a system
+    message at the end. At the head of the prompt it would be read as a rule, and the reply before it be gone on with.
+    """
+    found = [message.as_message() for message in messages]
+    given = [at for at, message in enumerate(found) if message.role == "user" or message.content.strip()]
+    spoken = [at for at in given if found[at].role != "system"]
+    if spoken and found[spoken[-1]].role == "user":
+        return found
+    asked = [at for at in given if at > spoken[-1]] if spoken else given[-1:]
+    if not asked:
+        return found
+    text = "\n\n".join(found[at].content for at in asked)
+    return [*found[: asked[0]], Message("user", text)]
 
 
 def _read(body: bytes) -> dict[str, Any]:
@@ -234,5 +267,7 @@ def _find_template(value: object) -> str:
 
 
 def _field(location: Iterable[int | str]) -> str:
-    kinds = ("list[", "constrained-", "str", "function-", "literal[", "dict[", "lax-or-strict", "bool")
-    return ".".join(shown(str(part)) for part in location if not str(part).startswith(kinds))
+    """Return a field's name, without the kinds of value that pydantic puts between where there are several."""
+    kinds = ("list[", "constrained-", "function-", "literal[", "dict[", "lax-or-strict")
+    parts = [str(part) for part in location]
+    return ".".join(shown(part) for part in parts if part not in ("str", "bool") and not part.startswith(kinds))

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from duologue.serve.api.completions import completion_routes
 from duologue.serve.api.helpers import helper_routes
-from duologue.serve.api.names import Model, find_model, list_models
+from duologue.serve.api.names import Model, find_model, first_model, list_models
 from duologue.serve.api.openapi import make_openapi
 from duologue.serve.core import Core
 from duologue.serve.refusal import ApiError
@@ -22,7 +22,7 @@ def make_routes(core: Core) -> APIRouter:
     router = APIRouter()
     started = int(time.time())
 
-    @router.get("/health")
+    @router.api_route("/health", methods=["GET", "HEAD"])  # monitors ask without wanting the body
     def health() -> JSONResponse:
         if core.library.shelf is not None and core.library.shelf.is_waking:
             # In the words of llama.cpp's server (tools/server/README.md, "GET /health").
@@ -40,6 +40,10 @@ def make_routes(core: Core) -> APIRouter:
     async def models() -> JSONResponse:
         found = await run_in_threadpool(list_models, core)
         return JSONResponse({"object": "list", "data": [_listed(model, created=started) for model in found]})
+
+    @router.get("/v1/model")  # tabbyAPI's: the one that is loaded
+    async def first() -> JSONResponse:
+        return JSONResponse(_listed(await run_in_threadpool(first_model, core, None), created=started))
 
     @router.get("/v1/models/{model_id:path}")
     async def model(model_id: str) -> JSONResponse:

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from duologue.engine import Sampling, Tokenizer
 
 T = TypeVar("T")
-MAX_STOPS = 16
+MAX_STOPS = 64  # SillyTavern sends one for every member of a group, beside those of its template
 MAX_TOKENS = 2**20
 _MAX_BREAKERS = 64
 _MAX_BIASES = 1024
@@ -72,6 +72,8 @@ def _as_list(value: object) -> object:
 
 def _as_biases(value: object) -> object:
     """Return biases as a mapping: llama.cpp takes pairs of a token id or text and a number, or false to forbid it."""
+    if isinstance(value, list | dict) and len(value) > _MAX_BIASES:  # before any of them is looked at
+        raise ValueError(f"{len(value)} biases; at most {_MAX_BIASES}")
     if not isinstance(value, list):
         return value
     biases: dict[str, object] = {}

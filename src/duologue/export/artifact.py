@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from duologue.engine import Onto, Parity
+from duologue.files import write_whole
 
 LABEL = "duologue-export.json"
 CARD = "README.md"
@@ -36,16 +38,26 @@ class Artifact:
 
 
 def write_label(
-    folder: Path, *, parity: Parity | None = None, onto: Onto | None = None, more: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    parity: Parity | None = None,
+    onto: Onto | None = None,
+    more: dict[str, Any] | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Write the label of a finished export beside its files and return their digests."""
-    digests = {
-        path.relative_to(folder).as_posix(): sha256_of(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != LABEL
-    }
+    """Write the label of a finished export beside its files and return their digests.
+
+    Args:
+        folder: The export.
+        parity: How near it is to what was trained.
+        onto: Which weights of the base the adapter was folded onto.
+        more: What else there is to say of it.
+        known: Digests of files that have not changed since they were read.
+    """
+    present = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    digests = {name: (known or {}).get(name) or sha256_of(path) for name, path in present.items() if path.name != LABEL}
     document = {"format": 1, "sha256": digests, **_said(parity, onto, more or {})}
-    (folder / LABEL).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / LABEL, json.dumps(document, indent=2) + "\n")
     return digests
 
 

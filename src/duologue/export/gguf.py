@@ -31,11 +31,12 @@ from duologue.errors import ConfigError, DuologueError
 from duologue.export.artifact import CARD, Artifact, write_label
 from duologue.export.exported import LORA_FOLDER, is_merged_of, origin
 from duologue.export.lm_studio import preset
-from duologue.export.merged import BYTES, HeldOut, num_params, run_merged
+from duologue.export.merged import BYTES, HeldOut, run_merged
 from duologue.export.model_card import base_and_licence, model_card
 from duologue.export.ollama import modelfile
 from duologue.export.parity import OWN_GGUF, check_parity
 from duologue.export.staging import check_disk, check_target, not_written, swap_in
+from duologue.plan import num_params
 
 # Bits per weight of llama.cpp's forms, tables of scales and the larger types of some tensors included.
 _BITS: dict[GgufForm, float] = {

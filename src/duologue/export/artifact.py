@@ -12,6 +12,7 @@ from duologue.files import write_whole
 
 LABEL = "duologue-export.json"
 CARD = "README.md"
+_WEIGHTS = (".safetensors", ".gguf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def read_label(folder: Path) -> dict[str, Any] | None:
 
 
 def foreign_files(folder: Path) -> tuple[str, ...]:
-    """Return the files in a folder that no export of ours put there, and a model card a person has edited.
+    """Return the files in a folder that no export of ours put there, and those that a person has edited since.
 
     Weights are told by their name alone: reading tens of GiB to see that they are ours would take minutes.
     """
@@ -84,9 +85,12 @@ def foreign_files(folder: Path) -> tuple[str, ...]:
     present = sorted(path for path in folder.rglob("*") if not path.is_dir())
     names = [path.relative_to(folder).as_posix() for path in present]
     foreign = [name for name in names if name not in digests and name != LABEL]
-    if CARD in names and CARD not in foreign and sha256_of(folder / CARD) != digests[CARD]:
-        foreign.append(CARD)
-    return tuple(foreign)
+    readable = [name for name in names if name in digests and not name.endswith(_WEIGHTS)]
+    return (*foreign, *(name for name in readable if not _is_file_of(folder / name, digests[name])))
+
+
+def _is_file_of(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest
 
 
 def sha256_of(path: Path) -> str:

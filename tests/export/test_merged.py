@@ -253,6 +253,38 @@ def test_the_label_calls_a_local_base_by_its_name_and_not_by_its_place(
     assert str(base.parent) not in label
 
 
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 is licensed under"),
+        ("google/gemma-2-2b-it", "Gemma Terms of Use"),
+        ("bundled:smollm2-135m", ""),
+    ],
+)
+def test_the_notice_that_the_licence_asks_for_is_part_of_the_export(
+    export: Callable[..., Artifact], adapter: Adapter, base: str, words: str
+) -> None:
+    artifact = export(adapter=replace(adapter, base=replace(BASE, name=base)))
+
+    notice = artifact.path / "NOTICE"
+    assert notice.exists() == bool(words)
+    assert ("NOTICE" in artifact.sha256) == bool(words)
+    if words:
+        assert words in notice.read_text()
+
+
+def test_a_notice_that_the_base_brings_stays_as_it_is(export: Callable[..., Artifact], adapter: Adapter) -> None:
+    class Bringing(FakeTrainer):
+        def merge(self, adapter, folder, **settings) -> None:
+            super().merge(adapter, folder, **settings)
+            (folder / "NOTICE").write_text("the publisher's own words\n")
+
+    base = replace(BASE, name="meta-llama/Llama-3.1-8B-Instruct")
+    artifact = export(adapter=replace(adapter, base=base), trainer=Bringing())
+
+    assert (artifact.path / "NOTICE").read_text() == "the publisher's own words\n"
+
+
 def test_the_experts_of_a_mixture_are_counted_before_the_disk_is_filled(
     export: Callable[..., Artifact], tmp_path: Path
 ) -> None:

@@ -11,7 +11,8 @@ from duologue.engine import Adapter, Example, ModelFacts, OnEvent, Onto, Precisi
 from duologue.errors import DuologueError
 from duologue.export.artifact import CARD, Artifact, write_label
 from duologue.export.exported import is_merged_of, origin
-from duologue.export.model_card import model_card
+from duologue.export.licences import write_notice
+from duologue.export.model_card import base_and_licence, model_card
 from duologue.export.parity import check_parity
 from duologue.export.staging import check_disk, check_target, not_written, swap_in
 from duologue.guard import Rating
@@ -92,6 +93,7 @@ def run_merged(
         check_parity(parity, form=dtype, where=str(folder))
         staging = stagings[chosen]
         (staging / CARD).write_text(card, encoding="utf-8", errors="replace")
+        write_notice(staging, base_and_licence(adapter.base.name)[1])
         digests = write_label(staging, parity=parity, onto=chosen, more=about, known=written[chosen])
         check_target(target)  # merging takes minutes
         swap_in(staging, target)

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub.utils import filter_repo_objects
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, LogitsProcessor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, LogitsProcessor
 
 from duologue.engine import Adapter, BaseModel, open_trainer
 from duologue.engine.hf.fold import FETCHED, NOT_FETCHED
@@ -164,3 +164,12 @@ def test_no_place_on_the_publishers_disk_travels(base: Path, adapter: Adapter, t
     folder = merged(Adapter(adapter.folder, BaseModel(str(found))), tmp_path / "merged")
 
     assert "/home/ann" not in (folder / "config.json").read_text()
+
+
+def test_a_model_that_also_sees_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    AutoConfig.for_model("gemma3").save_pretrained(tmp_path)
+
+    with pytest.raises(EngineError, match="'gemma3', which sees or hears") as refused:
+        open_trainer("hf").facts(BaseModel(str(tmp_path)))
+
+    assert "text-only" in refused.value.action

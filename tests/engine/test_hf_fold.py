@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from duologue.engine import Adapter, BaseModel, LoraSettings, open_trainer
+from duologue.engine.hf import parity
 from duologue.engine.hf.fold import find_files, fold
 from duologue.engine.hf.load import load_model
 from duologue.engine.hf.merge import attach
@@ -128,9 +130,9 @@ def test_another_vocabulary_is_noticed(plain: Adapter, tmp_path: Path) -> None:
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text().replace("<|im_start|>", "<|im_start|> "))
 
-    (parity,) = open_trainer("hf").compare(plain, [folder], some_examples(2), PROMPTS)
+    (figures,) = open_trainer("hf").compare(plain, [folder], some_examples(2), PROMPTS)
 
-    assert not parity.ids_equal
+    assert not figures.ids_equal
 
 
 def test_an_interrupted_merge_goes_on_with_the_files_that_are_whole(plain: Adapter, tmp_path: Path) -> None:
@@ -217,6 +219,20 @@ def test_a_model_that_does_not_fit_into_memory_is_read_from_its_files(plain: Ada
     from_files = open_merged(folder, free_bytes=size)(input_ids=ids).logits
 
     torch.testing.assert_close(from_files, in_memory)
+
+
+def test_a_comparison_from_files_leaves_nothing_in_the_export(
+    plain: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = merged(plain, tmp_path / "merged")
+    before = sorted(folder.rglob("*"))
+    num_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    monkeypatch.setattr(parity, "virtual_memory", lambda: SimpleNamespace(available=num_bytes))
+
+    (found,) = open_trainer("hf").compare(plain, [folder], some_examples(2), PROMPTS)
+
+    assert found.mean_kl_nats < 1e-6
+    assert sorted(folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -21,7 +21,7 @@ from duologue.export.unbundle import unpack_bundle
 from duologue.memory import MemoryStore, Scope
 from duologue.messages import Message
 from duologue.train import find_adapter
-from tests.export.bundles import WEIGHTS, bundle_of, lora, rewritten, trained_folder
+from tests.export.bundles import RUN, WEIGHTS, bundle_of, lora, rewritten, trained_folder
 
 
 @pytest.fixture
@@ -74,6 +74,24 @@ def test_nothing_of_the_person_or_the_machine_travels(folder: Path, tmp_path: Pa
         word for word in (b"Ann", b"night nurse", b"/home/ann", b"ann-laptop", b"diary", b"127.0.0.1") if word in text
     ]
     assert any("character.persona" in note for note in artifact.more["notes"])
+
+
+def test_a_character_that_calls_its_user_by_name_does_not_tell_others_that_name(folder: Path, tmp_path: Path) -> None:
+    evaluation = folder / "runs" / "2026-11-22-1" / "evaluation.json"
+    document = json.loads(evaluation.read_text())
+    said = {"prompt": "Hello?", "base": "Hello, ann.", "tuned": "Ann! Annual tickets, Ann-Marie? ANN?"}
+    evaluation.write_text(json.dumps({**document, "replies": [said]}))
+    overrides = ["character.user_name=Ann", "character.author_note=Ann likes tea."]
+    artifact = bundle_of(folder, tmp_path / "lila.charx", overrides=overrides)
+    with zipfile.ZipFile(tmp_path / "lila.charx") as archive:
+        (reply,) = json.loads(archive.read(RUN))["evaluation"]["replies"]
+    assert reply == {
+        "prompt": "Hello?",
+        "base": "Hello, User.",
+        "tuned": "User! Annual tickets, User-Marie? User?",
+    }
+    assert "your name stands in character.author_note and goes along" in artifact.more["notes"]
+    assert not [note for note in artifact.more["notes"] if "evaluation.prompts" in note]
 
 
 def test_equal_folders_make_equal_bundles(folder: Path, tmp_path: Path) -> None:

@@ -114,6 +114,34 @@ def test_the_folder_holds_compared_files_and_what_other_programs_need(
     assert left_over(tmp_path) == ["gguf"]
 
 
+@pytest.mark.parametrize(("user_name", "names_user"), [("Zelda", True), ("User", False)])
+def test_the_label_says_whether_the_user_is_called_by_name_and_the_notice_lies_beside(
+    export: Callable[..., Artifact],
+    adapter: Adapter,
+    tiny_model: str,
+    tmp_path: Path,
+    user_name: str,
+    names_user: bool,
+) -> None:
+    base = tmp_path / "llama-3.1-tiny"
+    shutil.copytree(tiny_model, base)
+    config = Config(
+        model={"base": str(base)},
+        data={"train": ["x"]},
+        character={"user_name": user_name},
+        export={"gguf_forms": [FORM]},
+    )
+    speaks = replace(ADA, greeting="Good evening, {{user}}.")
+    artifact = export(adapter=replace(adapter, base=BaseModel(str(base))), config=config, character=speaks)
+
+    label = json.loads((artifact.path / "duologue-export.json").read_text())
+    assert label["names_user"] is names_user
+    assert f"Good evening, {user_name}." in (artifact.path / "Modelfile").read_text()
+    assert str(tmp_path) not in json.dumps(label)
+    assert "Llama 3.1 is licensed under" in (artifact.path / "NOTICE").read_text()
+    assert 'LICENSE """The base model\'s licence applies' in (artifact.path / "Modelfile").read_text()
+
+
 def test_an_export_is_found_again_only_for_its_adapter_and_unchanged(
     export: Callable[..., Artifact], adapter: Adapter, tmp_path: Path
 ) -> None:
@@ -192,7 +220,7 @@ def test_an_interrupted_export_leaves_no_half_one_and_is_gone_on_with(
     )
     artifact = export(forms=("f32", "f16"))
     assert written == {"merge": ["f32", "f16"], "write": ["f16"], "compare": []}[phase]
-    assert trainer.num_merges == (2 if phase == "merge" else 1)
+    assert trainer.num_merges == 1
     assert [row["form"] for row in artifact.more["files"]] == ["f32", "f16"]
     assert left_over(tmp_path) == ["gguf"]
 

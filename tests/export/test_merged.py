@@ -161,6 +161,146 @@ def test_an_interrupted_export_is_gone_on_with(export: Callable[..., Artifact], 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["lila-merged"]
 
 
+def test_what_is_merged_is_not_merged_again_when_the_comparison_was_interrupted(
+    export: Callable[..., Artifact],
+) -> None:
+    class Interrupted(Better):
+        def compare(self, adapter, folders, examples, prompts):
+            raise KeyboardInterrupt
+
+    first, second = Interrupted("trained"), Better("trained")
+    with pytest.raises(KeyboardInterrupt):
+        export(trainer=first)
+    artifact = export(trainer=second)
+
+    assert (first.asked, second.asked) == (["trained", "original"], [])
+    files = [path for path in artifact.path.iterdir() if path.name != "duologue-export.json"]
+    assert artifact.sha256 == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_card_that_an_interrupted_export_had_written_is_written_anew(
+    export: Callable[..., Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("duologue.export.merged.swap_in", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            export(rating="mature")
+    artifact = export(rating="general")
+
+    card = (artifact.path / "README.md").read_bytes()
+    assert b"not-for-all-audiences" not in card
+    assert artifact.sha256["README.md"] == hashlib.sha256(card).hexdigest()
+
+
+def test_of_two_merges_the_one_that_was_interrupted_is_gone_on_with(export: Callable[..., Artifact]) -> None:
+    class Interrupted(Better):
+        def merge(self, adapter, folder, **settings) -> None:
+            super().merge(adapter, folder, **settings)
+            if settings["onto"] == "original":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(trainer=Interrupted("trained"))
+    trainer = Better("trained")
+    export(trainer=trainer)
+
+    assert trainer.asked == ["original"]
+
+
+@pytest.mark.parametrize("change", ["weights", "adapter", "base", "dtype"])
+def test_what_was_merged_of_other_parts_is_merged_again(
+    export: Callable[..., Artifact], adapter: Adapter, tmp_path: Path, change: str
+) -> None:
+    class Interrupted(Better):
+        def compare(self, adapter, folders, examples, prompts):
+            raise KeyboardInterrupt
+
+    base = tmp_path / "models" / "lighthouse-7b"
+    base.mkdir(parents=True)
+    (base / "tokenizer_config.json").write_text("{}")
+    local = replace(adapter, base=replace(BASE, name=str(base), quantization="none"))
+    with pytest.raises(KeyboardInterrupt):
+        export(adapter=local, trainer=Interrupted("original"), dtype="float16")
+    (staging,) = (tmp_path / "out").iterdir()
+    changes = {
+        "weights": lambda: (staging / "model.safetensors").write_bytes(b"other bytes"),
+        "adapter": lambda: (local.folder / "adapter_model.safetensors").write_bytes(b"trained again"),
+        "base": lambda: (base / "tokenizer_config.json").write_text('{"chat_template": "another"}'),
+        "dtype": lambda: None,
+    }
+    changes[change]()
+    trainer = Better("original")
+    artifact = export(adapter=local, trainer=trainer, dtype="float32" if change == "dtype" else "float16")
+
+    assert trainer.asked == ["original"]
+    assert (artifact.path / "model.safetensors").read_bytes() == (
+        local.folder / "adapter_model.safetensors"
+    ).read_bytes()
+
+
+def test_the_label_calls_a_local_base_by_its_name_and_not_by_its_place(
+    export: Callable[..., Artifact], adapter: Adapter, tmp_path: Path
+) -> None:
+    base = tmp_path / "ann" / "lighthouse-7b"
+    base.mkdir(parents=True)
+    artifact = export(adapter=replace(adapter, base=replace(BASE, name=str(base))))
+
+    label = (artifact.path / "duologue-export.json").read_text()
+    assert json.loads(label)["base"] == "lighthouse-7b"
+    assert str(base.parent) not in label
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "Llama 3.1 is licensed under"),
+        ("google/gemma-2-2b-it", "Gemma Terms of Use"),
+        ("bundled:smollm2-135m", ""),
+    ],
+)
+def test_the_notice_that_the_licence_asks_for_is_part_of_the_export(
+    export: Callable[..., Artifact], adapter: Adapter, base: str, words: str
+) -> None:
+    artifact = export(adapter=replace(adapter, base=replace(BASE, name=base)))
+
+    notice = artifact.path / "NOTICE"
+    assert notice.exists() == bool(words)
+    assert ("NOTICE" in artifact.sha256) == bool(words)
+    if words:
+        assert words in notice.read_text()
+
+
+def test_a_notice_that_the_base_brings_stays_as_it_is(export: Callable[..., Artifact], adapter: Adapter) -> None:
+    class Bringing(FakeTrainer):
+        def merge(self, adapter, folder, **settings) -> None:
+            super().merge(adapter, folder, **settings)
+            (folder / "NOTICE").write_text("the publisher's own words\n")
+
+    base = replace(BASE, name="meta-llama/Llama-3.1-8B-Instruct")
+    artifact = export(adapter=replace(adapter, base=base), trainer=Bringing())
+
+    assert (artifact.path / "NOTICE").read_text() == "the publisher's own words\n"
+
+
+def test_the_experts_of_a_mixture_are_counted_before_the_disk_is_filled(
+    export: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    class Mixture(FakeTrainer):
+        def facts(self, base: BaseModel) -> ModelFacts:
+            facts = known_facts("bundled:smollm2-135m")
+            assert facts is not None
+            return replace(facts, num_experts=10_000_000, num_experts_per_token=2)
+
+    with pytest.raises(EngineError, match="GiB free") as caught:
+        export(trainer=Mixture())
+    experts = 30 * 10_000_000 * 3 * 576 * 1536
+    assert float(caught.value.needed.split()[0]) > 2 * 2 * experts / 2**30
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_the_weights_are_written_in_the_asked_type_whatever_was_trained_in(
     export: Callable[..., Artifact], dtype: str

@@ -182,6 +182,20 @@ def test_files_of_an_earlier_gguf_stay_beside_the_new_one(tmp_path) -> None:
     assert stale_files(parcel, Remote("ann", True, True, {"lila-f16.gguf": "x"})) == ()
 
 
+def test_texts_that_call_the_user_by_name_are_not_shown_to_everybody(tmp_path) -> None:
+    folder = tmp_path / "gguf"
+    folder.mkdir()
+    (folder / "lila-q8_0.gguf").write_bytes(b"GGUF")
+    (folder / "README.md").write_text(CARD)
+    write_label(folder, parity=GOOD, more={"names_user": True})
+    assert "character.user_name" in make_parcel(folder, REPO, kind="gguf").notes[-1]
+    with pytest.raises(ConfigError, match="by the name of") as refused:
+        make_parcel(folder, REPO, kind="gguf", is_public=True)
+    assert "--set character.user_name=User" in refused.value.action
+    write_label(folder, parity=GOOD, more={"names_user": False})
+    assert make_parcel(folder, REPO, kind="gguf", is_public=True).notes == ()
+
+
 @pytest.mark.parametrize(
     "name",
     [

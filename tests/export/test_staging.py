@@ -81,6 +81,28 @@ def test_other_files_are_refused_before_the_work_and_after_it(tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "new"]
 
 
+@pytest.mark.parametrize("name", ["README.md", "Modelfile", "home/lila/duologue.toml"])
+def test_what_a_person_has_edited_in_an_earlier_export_is_not_lost(tmp_path: Path, name: str) -> None:
+    def export() -> None:
+        with staged(tmp_path / "out") as staging:
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).write_text("as exported")
+            (staging / "model.gguf").write_bytes(b"weights")
+            write_label(staging)
+
+    export()
+    export()
+    (tmp_path / "out" / name).write_text("edited")
+    with pytest.raises(ConfigError, match=name) as refused:
+        export()
+    assert "an unchanged earlier export" in refused.value.needed
+    assert (tmp_path / "out" / name).read_text() == "edited"
+    (tmp_path / "out" / name).unlink()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=name):
+        export()
+
+
 def test_what_an_earlier_attempt_left_does_not_get_in(tmp_path: Path) -> None:
     (tmp_path / ".out.export").mkdir()
     (tmp_path / ".out.export" / "half").write_text("half")

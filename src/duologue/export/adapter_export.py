@@ -8,6 +8,7 @@ from duologue.characters import Character
 from duologue.engine import Adapter
 from duologue.errors import ConfigError, EngineError
 from duologue.export.artifact import CARD, Artifact, write_label
+from duologue.export.licences import write_notice
 from duologue.export.model_card import base_and_licence, model_card
 from duologue.export.staging import staged
 from duologue.guard import Rating
@@ -42,8 +43,7 @@ def run_adapter(adapter: Adapter, folder: Path, *, character: Character, rating:
             adapter, character=character, folder_name=folder.resolve().name, form="adapter", rating=rating
         )
         (staging / CARD).write_text(card, encoding="utf-8", errors="replace")
-        if licence.notice:
-            (staging / "NOTICE").write_text(f"{licence.notice}\n", encoding="utf-8")
+        write_notice(staging, licence)
         digests = write_label(staging, more={"kind": "adapter"})
     return Artifact(folder, digests, more={"kind": "adapter"})
 

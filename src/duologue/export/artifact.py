@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from duologue.engine import Onto, Parity
+from duologue.files import write_whole
 
 LABEL = "duologue-export.json"
 CARD = "README.md"
+_WEIGHTS = (".safetensors", ".gguf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,26 @@ class Artifact:
 
 
 def write_label(
-    folder: Path, *, parity: Parity | None = None, onto: Onto | None = None, more: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    parity: Parity | None = None,
+    onto: Onto | None = None,
+    more: dict[str, Any] | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Write the label of a finished export beside its files and return their digests."""
-    digests = {
-        path.relative_to(folder).as_posix(): sha256_of(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != LABEL
-    }
+    """Write the label of a finished export beside its files and return their digests.
+
+    Args:
+        folder: The export.
+        parity: How near it is to what was trained.
+        onto: Which weights of the base the adapter was folded onto.
+        more: What else there is to say of it.
+        known: Digests of files that have not changed since they were read.
+    """
+    present = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    digests = {name: (known or {}).get(name) or sha256_of(path) for name, path in present.items() if path.name != LABEL}
     document = {"format": 1, "sha256": digests, **_said(parity, onto, more or {})}
-    (folder / LABEL).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / LABEL, json.dumps(document, indent=2) + "\n")
     return digests
 
 
@@ -61,7 +74,7 @@ def read_label(folder: Path) -> dict[str, Any] | None:
 
 
 def foreign_files(folder: Path) -> tuple[str, ...]:
-    """Return the files in a folder that no export of ours put there, and a model card a person has edited.
+    """Return the files in a folder that no export of ours put there, and those that a person has edited since.
 
     Weights are told by their name alone: reading tens of GiB to see that they are ours would take minutes.
     """
@@ -72,9 +85,12 @@ def foreign_files(folder: Path) -> tuple[str, ...]:
     present = sorted(path for path in folder.rglob("*") if not path.is_dir())
     names = [path.relative_to(folder).as_posix() for path in present]
     foreign = [name for name in names if name not in digests and name != LABEL]
-    if CARD in names and CARD not in foreign and sha256_of(folder / CARD) != digests[CARD]:
-        foreign.append(CARD)
-    return tuple(foreign)
+    readable = [name for name in names if name in digests and not name.endswith(_WEIGHTS)]
+    return (*foreign, *(name for name in readable if not _is_file_of(folder / name, digests[name])))
+
+
+def _is_file_of(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest
 
 
 def sha256_of(path: Path) -> str:

@@ -8,6 +8,7 @@ with its size and SHA-256. Conversations, chats, the person's name and persona, 
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 import zipfile
@@ -26,7 +27,7 @@ from duologue.export import bundle_form as form
 from duologue.export.adapter_file import CONFIG_NAME, WEIGHTS_NAME, check_adapter
 from duologue.export.artifact import Artifact, sha256_of
 from duologue.export.ledger import read_document
-from duologue.export.model_card import model_card
+from duologue.export.model_card import UNNAMED_USER, model_card
 from duologue.export.staging import check_disk, not_written
 from duologue.messages import Message
 from duologue.plan import known_facts, plan_from_json
@@ -57,7 +58,7 @@ class Said:
     @classmethod
     def of(cls, tokenizer: TextTokenizer, character: Character, prompts: Sequence[str]) -> "Said":
         """Return what a tokenizer makes of the evaluation's prompts, for a user without a name or persona."""
-        built = [prompt.build(character, (Message("user", text),), user_name="User") for text in prompts]
+        built = [prompt.build(character, (Message("user", text),), user_name=UNNAMED_USER) for text in prompts]
         ids = [tuple(tokenizer.render(messages, add_generation_prompt=True)) for messages in built]
         return cls(tokenizer.fingerprint, tuple(zip(prompts, ids, strict=True)))
 
@@ -192,7 +193,7 @@ def _own_files(
         form.ADAPTER_CONFIG: _config_without_paths(adapter.folder / CONFIG_NAME),
         form.SETTINGS: dump_json(_settings(config), indent=2),
         form.PROMPTS: dump_json(said.as_json()),
-        form.RUN: dump_json(_run(run, adapter), indent=2),
+        form.RUN: dump_json(_run(run, adapter, user_name=config.character.user_name), indent=2),
         form.CARD_TEXT: model_card(
             adapter, character=character, folder_name=folder.resolve().name, form="bundle", rating=config.guard.rating
         ).encode("utf-8", "replace"),
@@ -217,21 +218,36 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     return {section: {key: tree[section][key] for key in keys} for section, keys in form.SETTING_KEYS.items()}
 
 
-def _run(run: Path, adapter: Adapter) -> dict[str, Any]:
-    """Return the numbers of a run, without paths, names of files and of the machine."""
+def _run(run: Path, adapter: Adapter, *, user_name: str) -> dict[str, Any]:
+    """Return the numbers of a run, without paths, names of files, of the machine and of the user."""
     manifest, evaluation, data = (
         read_document(run / name) for name in ("manifest.json", "evaluation.json", "data.json")
     )
     base = asdict(adapter.base)
     kept_base = {key: value for key, value in base.items() if key not in ("name", "trusted_code")}
+    scores = {key: evaluation[key] for key in _EVALUATION_KEYS if key in evaluation}
+    if "replies" in scores:
+        scores["replies"] = [_unnamed(reply, user_name) for reply in scores["replies"]]
     return {
         "name": run.name,
         "base": kept_base,
         "manifest": {key: manifest[key] for key in _RUN_NUMBERS if key in manifest},
-        "evaluation": {key: evaluation[key] for key in _EVALUATION_KEYS if key in evaluation},
+        "evaluation": scores,
         "data": {**_counts(data), "stats": _counts(data.get("stats") or {})} if data else {},
         "plan": _plan(run / "plan.json"),
     }
+
+
+def _unnamed(reply: dict[str, Any], user_name: str) -> dict[str, Any]:
+    """Return a reply of the evaluation in which the character does not call the person by name."""
+    if user_name == UNNAMED_USER:
+        return reply
+    name = _as_word(user_name)
+    return {key: name.sub(UNNAMED_USER, text) if isinstance(text, str) else text for key, text in reply.items()}
+
+
+def _as_word(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
 
 
 def _plan(path: Path) -> dict[str, Any]:
@@ -332,6 +348,20 @@ def _left_out(config: Config) -> list[str]:
     """Return what of duologue.toml is the person's own and stays here, where it says something."""
     mine = {
         "character.persona": config.character.persona,
-        "character.user_name": config.character.user_name if config.character.user_name != "User" else "",
+        "character.user_name": config.character.user_name if config.character.user_name != UNNAMED_USER else "",
     }
-    return [f"{key} is about you and stays here" for key, value in mine.items() if value]
+    notes = [f"{key} is about you and stays here" for key, value in mine.items() if value]
+    return [*notes, *_named(config)]
+
+
+def _named(config: Config) -> list[str]:
+    """Return where the person has written their own name into a setting that travels."""
+    texts = {
+        "evaluation.prompts": "\n".join(config.evaluation.prompts),
+        "character.author_note": config.character.author_note,
+        "generation.stop": "\n".join(config.generation.stop),
+    }
+    name = config.character.user_name
+    if name == UNNAMED_USER:
+        return []
+    return [f"your name stands in {key} and goes along" for key, text in texts.items() if _as_word(name).search(text)]

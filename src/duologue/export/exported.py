@@ -1,5 +1,7 @@
 """Finding an earlier export of an adapter again, by its label."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,13 +42,34 @@ class ExportedGguf:
 
 
 def origin(adapter: Adapter) -> dict[str, Any]:
-    """Return what a label says of the adapter: its run, its files' digests, and its base."""
-    files = [adapter.folder / name for name in _ADAPTER_FILES]
+    """Return what a label says of the adapter: its run, its files' digests, and its base.
+
+    Labels leave the machine with the export, so a base that lies on it is called by its own name alone.
+    """
+    place = Path(adapter.base.name)
+    is_local = place.exists() or place.is_absolute()
     return {
         "run": adapter.folder.parent.name,
-        "base": adapter.base.name,
-        "adapter_sha256": {path.name: sha256_of(path) for path in files if path.is_file()},
+        "base": place.name if is_local else adapter.base.name,
+        "base_state": _state(place) if is_local else "",
+        "adapter_sha256": _digests(adapter),
     }
+
+
+def _digests(adapter: Adapter) -> dict[str, str]:
+    files = [adapter.folder / name for name in _ADAPTER_FILES]
+    return {path.name: sha256_of(path) for path in files if path.is_file()}
+
+
+def _state(place: Path) -> str:
+    """Return what changes when a base on this disk is edited: a digest of names, sizes and times of its files."""
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    found = [(path.name, status.st_size, status.st_mtime_ns) for path in files if (status := _status(path))]
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+
+
+def _status(path: Path) -> os.stat_result | None:
+    return path.stat() if path.is_file() else None
 
 
 def find_gguf(folder: Path, adapter: Adapter) -> ExportedGguf | None:
@@ -67,7 +90,7 @@ def find_gguf(folder: Path, adapter: Adapter) -> ExportedGguf | None:
         return None
     opened = [models[0], *loras[:1]]
     run, fault = str(label.get("run", "")), ""
-    if label.get("adapter_sha256") != origin(adapter)["adapter_sha256"]:
+    if label.get("adapter_sha256") != _digests(adapter):
         fault = f"it is of run {run}, and another adapter than that of run {adapter.folder.parent.name}"
     elif changed := [row["file"] for row in opened if not _has_size(place / row["file"], row["bytes"])]:
         fault = f"{changed[0]} is missing or was changed"

@@ -30,12 +30,14 @@ from duologue.engine import (
 from duologue.errors import ConfigError, DuologueError
 from duologue.export.artifact import CARD, Artifact, write_label
 from duologue.export.exported import LORA_FOLDER, is_merged_of, origin
+from duologue.export.licences import write_notice
 from duologue.export.lm_studio import preset
-from duologue.export.merged import BYTES, HeldOut, num_params, run_merged
-from duologue.export.model_card import base_and_licence, model_card
+from duologue.export.merged import BYTES, HeldOut, run_merged
+from duologue.export.model_card import UNNAMED_USER, base_and_licence, model_card
 from duologue.export.ollama import modelfile
 from duologue.export.parity import OWN_GGUF, check_parity
 from duologue.export.staging import check_disk, check_target, not_written, swap_in
+from duologue.plan import num_params
 
 # Bits per weight of llama.cpp's forms, tables of scales and the larger types of some tensors included.
 _BITS: dict[GgufForm, float] = {
@@ -127,8 +129,8 @@ def run_gguf(
             source = _merged(job, work, trainer=trainer, onto=onto, merged=merged, on_event=on_event)
             written = _write_forms(job, source, ready, on_event)
         written = _compared(job, ready, written, on_event)
-        _write_beside(job, source, ready, written, card)
-        artifact = _labelled(job, ready, written)
+        names_user = _write_beside(job, source, ready, written, card)
+        artifact = _labelled(job, ready, written, names_user=names_user)
         check_target(target)  # the work takes minutes
         swap_in(ready, target)
     except OSError as error:
@@ -275,35 +277,40 @@ def _compared(job: _Job, ready: Path, written: Sequence[_Written], on_event: OnE
     return [*compared, *(each for each in written if each.form == LORA_FOLDER)]
 
 
-def _write_beside(job: _Job, source: Path, ready: Path, written: Sequence[_Written], card: str) -> None:
-    """Write what other programs read beside the weights: licence, Modelfile, preset and card."""
+def _write_beside(job: _Job, source: Path, ready: Path, written: Sequence[_Written], card: str) -> bool:
+    """Write what other programs read beside the weights: licence, Modelfile, preset and card.
+
+    Returns:
+        Whether Modelfile and preset call the user by the name that the person has set.
+    """
     licences = []
     for pattern in _LICENCES if source.is_dir() else ():
         for path in sorted(source.glob(pattern)):
             shutil.copyfile(path, ready / path.name)
             licences.append(path.read_text(encoding="utf-8", errors="replace"))
-    if not licences and (name := base_and_licence(job.adapter.base.name)[1].name):
-        licences.append(f"The base model's licence applies: {name}")
+    licence = base_and_licence(job.adapter.base.name)[1]
+    write_notice(ready, licence)
+    if licence.name and not any(ready.glob("LICENSE*")):
+        licences.append(f"The base model's licence applies: {licence.name}")
     first = written[0].file
     lora = next((each.file for each in written if each.form == LORA_FOLDER), "")
-    text = modelfile(
-        first,
-        character=job.character,
-        config=job.config,
-        turns=read_turns(ready / first),
-        licences=licences,
-        lora=lora,
-    )
-    texts = {
-        "Modelfile": text,
-        f"{job.name}.preset.json": preset(job.name, character=job.character, config=job.config),
-        CARD: card,
-    }
-    for name, content in texts.items():
+    turns = read_turns(ready / first)
+
+    def texts(config: Config) -> dict[str, str]:
+        text = modelfile(first, character=job.character, config=config, turns=turns, licences=licences, lora=lora)
+        return {
+            "Modelfile": text,
+            f"{job.name}.preset.json": preset(job.name, character=job.character, config=config),
+        }
+
+    own = texts(job.config)
+    for name, content in {**own, CARD: card}.items():
         (ready / name).write_text(content, encoding="utf-8", errors="replace")
+    unnamed = job.config.character.model_copy(update={"user_name": UNNAMED_USER})
+    return own != texts(job.config.model_copy(update={"character": unnamed}))
 
 
-def _labelled(job: _Job, ready: Path, written: Sequence[_Written]) -> Artifact:
+def _labelled(job: _Job, ready: Path, written: Sequence[_Written], *, names_user: bool) -> Artifact:
     rows: list[dict[str, Any]] = [
         {
             "file": each.file,
@@ -315,7 +322,7 @@ def _labelled(job: _Job, ready: Path, written: Sequence[_Written]) -> Artifact:
     ]
     figures = [each.parity for each in written if each.parity]
     furthest = max(figures, key=lambda parity: parity.mean_kl_nats)
-    about = {"kind": "gguf", **origin(job.adapter)}
+    about = {"kind": "gguf", "names_user": names_user, **origin(job.adapter)}
     digests = write_label(ready, parity=furthest, more={**about, "files": rows})
     told = [{**row, "sha256": digests[row["file"]]} for row in rows]
     return Artifact(job.target, digests, furthest, more={**about, "files": told})

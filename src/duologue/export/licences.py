@@ -5,6 +5,7 @@ This is a help to remember duties, not advice: the licence itself decides, and i
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 _NOT_IN_EU = (
     "Its multimodal models are not licensed to people living in, and companies seated in, the European Union; whoever "
@@ -195,6 +196,21 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     (r"mistralai/(?:mistral-7b|mistral-nemo|mistral-small-(?:24b|3)|mixtral|ministral-3)", "apache-2.0"),
     (r"(?:^|/)phi-(?:2|3|3\.5|4)", "mit"),
 )
+
+
+def write_notice(folder: Path, licence: Licence) -> None:
+    """Write the file NOTICE that a licence asks for beside what is shared; one that the base brought stays.
+
+    Args:
+        folder: The export.
+        licence: The base's.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path = folder / "NOTICE"
+    if licence.notice and not path.exists():
+        path.write_text(f"{licence.notice}\n", encoding="utf-8")
 
 
 def licence_of(base: str, *, said: str = "") -> Licence:

@@ -10,12 +10,14 @@ from duologue.characters import Character
 from duologue.engine import Adapter, Example, ModelFacts, OnEvent, Onto, Precision, Trainer
 from duologue.errors import DuologueError
 from duologue.export.artifact import CARD, Artifact, write_label
-from duologue.export.exported import origin
-from duologue.export.model_card import model_card
+from duologue.export.exported import is_merged_of, origin
+from duologue.export.licences import write_notice
+from duologue.export.model_card import base_and_licence, model_card
 from duologue.export.parity import check_parity
 from duologue.export.staging import check_disk, check_target, not_written, swap_in
 from duologue.guard import Rating
 from duologue.messages import Message
+from duologue.plan import num_params
 
 BYTES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _HEADROOM = 1.1  # tokenizer, config and card
@@ -79,15 +81,20 @@ def run_merged(
         twice = " written twice, to keep the closer one (--onto trained or original writes one)"
         what = f"the merged weights in {dtype}{twice if len(stagings) > 1 else ''}"
         check_disk(target.parent, needed, what=what)
+        about = {"kind": "merged", "dtype": dtype, **origin(adapter)}
+        written = {}
         for choice, staging in stagings.items():
-            trainer.merge(adapter, staging, dtype=dtype, onto=choice, on_event=on_event)
+            if not is_merged_of(staging, adapter, dtype=dtype, onto=choice):
+                trainer.merge(adapter, staging, dtype=dtype, onto=choice, on_event=on_event)
+            (staging / CARD).unlink(missing_ok=True)
+            written[choice] = write_label(staging, onto=choice, more=about)  # whole: need not be merged again
         figures = trainer.compare(adapter, tuple(stagings.values()), held_out.examples, held_out.prompts)
         chosen, parity = min(zip(choices, figures, strict=True), key=lambda each: each[1].mean_kl_nats)
         check_parity(parity, form=dtype, where=str(folder))
         staging = stagings[chosen]
         (staging / CARD).write_text(card, encoding="utf-8", errors="replace")
-        more = {"kind": "merged", "dtype": dtype, **origin(adapter)}
-        digests = write_label(staging, parity=parity, onto=chosen, more=more)
+        write_notice(staging, base_and_licence(adapter.base.name)[1])
+        digests = write_label(staging, parity=parity, onto=chosen, more=about, known=written[chosen])
         check_target(target)  # merging takes minutes
         swap_in(staging, target)
     except OSError as error:
@@ -114,12 +121,3 @@ def _needed_bytes(facts: ModelFacts, *, dtype: Precision, stagings: Sequence[Pat
     """Return what is still to be written."""
     there = sum(path.stat().st_size for staging in stagings for path in staging.rglob("*") if path.is_file())
     return len(stagings) * _HEADROOM * num_params(facts) * BYTES[dtype] - there
-
-
-def num_params(facts: ModelFacts) -> int:
-    """All weights of a Llama-shaped model: attention, feed-forward, norms, embedding and output projection."""
-    attention = 2 * facts.hidden_size * facts.head_dim * (facts.num_heads + facts.num_kv_heads)
-    feed_forward = 3 * facts.hidden_size * facts.intermediate_size
-    tables = (1 if facts.has_tied_embeddings else 2) * facts.vocab_size * facts.hidden_size
-    norms = (2 * facts.num_layers + 1) * facts.hidden_size
-    return facts.num_layers * (attention + feed_forward) + tables + norms

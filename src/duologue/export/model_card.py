@@ -15,6 +15,7 @@ from duologue.export.ledger import read_document
 from duologue.export.licences import Licence, licence_of
 from duologue.guard import Rating
 
+UNNAMED_USER = "User"  # whom the character speaks to, where others read it
 CardForm = Literal["merged", "gguf", "adapter", "bundle", "space"]
 _KNOWN_BASES = {"bundled:smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 _NOT_FOR_ALL = ("mature", "adult")
@@ -65,7 +66,7 @@ def model_card(
     """
     base, licence = base_and_licence(adapter.base.name)
     run = adapter.folder.parent
-    system = prompt.system_text(character, user_name="User")
+    system = prompt.system_text(character, user_name=UNNAMED_USER)
     parts = [
         _front_matter(base, licence, form=form, rating=rating),
         f"# {_plain(character.display_name)}",

@@ -17,6 +17,7 @@ from duologue.engine import BUNDLED_MODELS, BUNDLED_PREFIX, Adapter, bundled_fil
 from duologue.errors import ConfigError, EngineError
 from duologue.export.adapter_export import ADAPTER_FILES, write_adapter_files
 from duologue.export.artifact import Artifact, read_label, sha256_of, write_label
+from duologue.export.licences import write_notice
 from duologue.export.model_card import base_and_licence
 from duologue.export.space_texts import APP, readme
 from duologue.export.staging import check_disk, staged
@@ -107,9 +108,7 @@ def run_space(
         gradio = next(line.partition("==")[2] for line in needed if line.startswith("gradio=="))
         about = readme(character, config, base=model.base, hardware=hardware, gradio=gradio, is_zero=_is_zero(hardware))
         (staging / "README.md").write_text(about, encoding="utf-8")
-        _, licence = base_and_licence(model.base)
-        if licence.notice:
-            (staging / "NOTICE").write_text(f"{licence.notice}\n", encoding="utf-8")
+        write_notice(staging, base_and_licence(model.base)[1])
         more = {"kind": "space", "hardware": hardware, "rating": config.guard.rating}
         digests = write_label(staging, more=more)
     return Artifact(target, digests, more=more)

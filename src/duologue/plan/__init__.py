@@ -16,6 +16,7 @@ from duologue.plan.models import known_facts, known_models
 from duologue.plan.plan import Plan, make_plan, plan_from_json
 from duologue.plan.requirements import Need, RequirementsPlan
 from duologue.plan.resolve import Reason, ResolvedSettings, lora_settings
+from duologue.plan.shapes import num_params
 from duologue.plan.time import TimePlan
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ __all__ = [
     "lora_settings",
     "machine_of",
     "make_plan",
+    "num_params",
     "plan_chat",
     "plan_feedback",
     "plan_from_json",

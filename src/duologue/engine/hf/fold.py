@@ -36,6 +36,10 @@ _DONE = ".done.json"  # which files of an unfinished merge are whole
 _PREFIX = "base_model.model."
 _BLOCK_NUMBERS = 2**24  # numbers of a tensor in work at once, 64 MiB as float32
 _OTHER_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "LICENSE*", "NOTICE*", "USE_POLICY*")
+FETCHED = ("*.safetensors", *_OTHER_FILES)
+# The same weights in the publisher's own form, adapters, and what lies in folders of its own: transformers reads none.
+NOT_FETCHED = ("consolidated*", "adapter_*", "*/*")
+_WHOLE = "model.safetensors"
 # O outputs, I inputs
 
 
@@ -103,12 +107,11 @@ def find_files(base: BaseModel) -> BaseFiles | None:
     try:
         folder = Path(base.name)
         if not folder.is_dir():
-            patterns = ["*.safetensors", *_OTHER_FILES]
-            folder = Path(huggingface_hub.snapshot_download(base.name, allow_patterns=patterns))
-        files = sorted(path.name for path in folder.glob("*.safetensors"))
-        if (folder / INDEX).is_file():
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            files = sorted(set(index["weight_map"].values()))
+            fetched = huggingface_hub.snapshot_download(
+                base.name, allow_patterns=[*FETCHED], ignore_patterns=[*NOT_FETCHED]
+            )
+            folder = Path(fetched)
+        files = weight_files(folder)
         return BaseFiles(folder, {file: _slots(folder / file) for file in files}) if files else None
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise EngineError(
@@ -116,6 +119,24 @@ def find_files(base: BaseModel) -> BaseFiles | None:
             where=base.name,
             action="Check the folder or the network; the base must be the one the adapter was trained on.",
         ) from error
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of a model's safetensors files: those that transformers reads, whatever else lies beside them.
+
+    Raises:
+        ValueError: The list of files names one outside the folder.
+        KeyError: The list of files is none.
+        OSError: It cannot be read.
+    """
+    if (folder / _WHOLE).is_file():
+        return [_WHOLE]
+    if not (folder / INDEX).is_file():
+        return []
+    names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    if any(Path(name).name != name for name in names):
+        raise ValueError(f"{INDEX} names a file outside the folder")
+    return names
 
 
 def read_updates(adapter: Adapter) -> tuple[dict[str, Update], dict[str, torch.Tensor]]:
@@ -165,10 +186,13 @@ def fold(
         SHA-256 of each file of weights.
 
     Raises:
-        EngineError: The adapter does not belong to this base, or a file cannot be read or written.
+        EngineError: The base's weights are quantised, the adapter does not belong to this base, or a file cannot be
+            read or written.
     """
+    _check_base(adapter, files)
     updates, whole = read_updates(adapter)
     _check_names(adapter, files, [*updates, *whole])
+    _check_shapes(adapter, files, updates, whole)
     quantise = _quantiser(adapter.base, files) if onto == "trained" else _leave
     key = _identity(adapter, files, dtype=dtype, onto=onto)
     folder.mkdir(parents=True, exist_ok=True)
@@ -238,6 +262,36 @@ def _check_names(adapter: Adapter, files: BaseFiles, names: Sequence[str]) -> No
         )
     if not names:
         raise EngineError("the adapter changes no weight", where=str(adapter.folder))
+
+
+def _check_shapes(
+    adapter: Adapter, files: BaseFiles, updates: Mapping[str, Update], whole: Mapping[str, torch.Tensor]
+) -> None:
+    shapes = {slot.name: slot.shape for slots in files.slots.values() for slot in slots}
+    found: dict[str, tuple[int, ...]] = {name: (len(update.b), update.a.shape[1]) for name, update in updates.items()}
+    found |= {name: tuple(tensor.shape) for name, tensor in whole.items()}
+    for name, shape in found.items():
+        if shape != shapes[name]:
+            raise EngineError(
+                f"the adapter changes '{name}' as a weight of shape {list(shape)}",
+                where=str(adapter.folder),
+                needed=f"{list(shapes[name])}, as '{adapter.base.name}' has it",
+                action="Use the base model the adapter was trained on.",
+            )
+
+
+def _check_base(adapter: Adapter, files: BaseFiles) -> None:
+    """Refuse a base that was published in a quantised form: its files hold codes, to which nothing can be added."""
+    config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+    quantised = config.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
+        raise EngineError(
+            f"the weights of '{adapter.base.name}' are quantised as published ({str(method)[:40]})",
+            where=str(files.folder / "config.json"),
+            needed="a base with weights of 16 or 32 bits, which duologue quantises itself (model.quantization)",
+            action="Chat with the adapter as it is; to fold it in, train on the model that this base was made of.",
+        )
 
 
 def _updated(weight: torch.Tensor, update: Update | None, dtype: torch.dtype) -> torch.Tensor:
@@ -320,7 +374,8 @@ def _write_settings(files: BaseFiles, folder: Path, *, dtype: Precision, total: 
         for path in files.folder.glob(pattern):
             shutil.copyfile(path, folder / path.name)
     config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
-    config.pop("torch_dtype", None)
+    for key in ("torch_dtype", "_name_or_path"):  # an older word for dtype, and a place on somebody's disk
+        config.pop(key, None)
     (folder / "config.json").write_text(json.dumps({**config, "dtype": dtype}, indent=2) + "\n", encoding="utf-8")
     if (files.folder / INDEX).is_file() or len(files.slots) > 1:
         places = {slot.name: file for file, slots in files.slots.items() for slot in slots}

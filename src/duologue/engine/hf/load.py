@@ -66,9 +66,16 @@ def read_facts(base: BaseModel) -> ModelFacts:
     """Return the shape of a base model without loading its weights.
 
     Raises:
-        EngineError: It is not there.
+        EngineError: It is not there, or does more than language.
     """
     config = read_config(base)
+    if config.get_text_config() is not config:
+        raise EngineError(
+            f"the model '{base.name}' is of the type '{config.model_type}', which sees or hears besides reading",
+            where="model.base",
+            needed="a model of language alone",
+            action="Take the text-only model of the same family (its config.json names no vision_config).",
+        )
     num_heads = config.num_attention_heads
     file = _gguf_file(base.name)
     num_experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None) or 0

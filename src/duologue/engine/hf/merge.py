@@ -1,6 +1,9 @@
 """Base and adapter as one model on disk, and the adapter on its base in memory."""
 
+import json
+import shutil
 import warnings
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from duologue.engine.hf.trust import base_of_adapter, require_plain_adapter, req
 from duologue.engine.job import Adapter, OnEvent, Precision
 from duologue.engine.merging import Onto
 from duologue.errors import EngineError
+from duologue.files import write_whole
 
 
 def merge_adapter(adapter: Adapter, folder: Path, *, dtype: Precision, onto: Onto, on_event: OnEvent) -> None:
@@ -39,13 +43,34 @@ def merge_adapter(adapter: Adapter, folder: Path, *, dtype: Precision, onto: Ont
             fold(adapter, files, folder, dtype=dtype, onto=onto, on_event=on_event)
         else:
             _merge_whole(adapter, folder, dtype=dtype, onto=onto)
-        load_tokenizer(adapter.base).save(folder)
+        tokenizer = load_tokenizer(adapter.base)
+        tokenizer.save(folder)
+        _write_ends(folder, tokenizer.stop_token_ids)
     except OSError as error:
         reason = error.strerror or str(error)
         raise EngineError(f"the merged model could not be written ({reason})", where=str(folder)) from error
 
 
+def _write_ends(folder: Path, stop_token_ids: Collection[int]) -> None:
+    """Name every token that ends a reply where other programs look for them.
+
+    A base that was not made for chat names its end of text only, though its template ends turns with another token.
+    transformers and vLLM would write on behind the reply.
+    """
+    path = folder / "generation_config.json"
+    model = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    kept = {key: model[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if model.get(key) is not None}
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else kept
+    found = settings.get("eos_token_id")
+    ends = [found] if isinstance(found, int) else list(found or ())
+    missing = sorted(set(stop_token_ids) - set(ends))
+    if missing:
+        settings.pop("_from_model_config", None)  # its ends are no longer those of config.json
+        write_whole(path, json.dumps({**settings, "eos_token_id": [*ends, *missing]}, indent=2) + "\n")
+
+
 def _merge_whole(adapter: Adapter, folder: Path, *, dtype: Precision, onto: Onto) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted merge in another type has left
     model = load_model(replace(adapter.base, quantization="none", compute_dtype=dtype))
     if onto == "trained":
         head = model.get_output_embeddings()

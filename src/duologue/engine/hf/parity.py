@@ -1,5 +1,6 @@
 """An exported model beside the adapter on the base it was trained on: the same conversations through both."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from duologue.errors import EngineError
 from duologue.messages import Message
 
 _MAX_POSITIONS = 512  # their probabilities are kept: 300 MB with the largest vocabularies
+_OFFLOADED = ".offloaded"  # in the model's folder, while it is read block by block
 _MAX_TOKENS = 2048  # of a conversation; what follows is left out
 _FRACTION_OF_FREE = 0.7
 _MISSED_FRACTION = 0.1  # of the ends, which rounding may move where another token was nearly as likely
@@ -109,6 +111,7 @@ def _compared(folder: Path, reference: Reference, prompts: Sequence[Sequence[Mes
         num_missed += int((is_end & ~torch.isin(got, ends)).sum())
     del model
     free_memory()
+    shutil.rmtree(folder / _OFFLOADED, ignore_errors=True)
     return Parity(
         mean_kl_nats=max(0.0, kl / num_positions),
         greedy_agreement=num_same / num_positions,
@@ -139,7 +142,7 @@ def open_merged(folder: Path, *, free_bytes: int = 0) -> HfModel:
             str(folder),
             device_map="auto",
             max_memory={place: int(_FRACTION_OF_FREE * free)},
-            offload_folder=str(folder / ".offloaded"),
+            offload_folder=str(folder / _OFFLOADED),
             **settings,
         )
     return model.eval()

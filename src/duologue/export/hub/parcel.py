@@ -127,6 +127,8 @@ def make_parcel(folder: Path, repo: str, *, kind: Kind, is_public: bool = False)
     _check_content(folder, files)
     front = front_matter(folder / CARD)
     notes = _check_card(folder, kind, front, repo=repo, is_public=is_public)
+    if label is not None and label.get("names_user") is True:
+        notes = (*notes, _named_user(folder, is_public=is_public))
     return Parcel(folder, kind, repo, is_public, files, front.get("license", ""), notes)
 
 
@@ -237,6 +239,19 @@ def _check_content(folder: Path, files: tuple[ParcelFile, ...]) -> None:
                 )
     if not files:
         raise ConfigError("there is nothing to push", where=str(folder))
+
+
+def _named_user(folder: Path, *, is_public: bool) -> str:
+    """Return what is to be said of texts that call the user by name; refuse to show them to everybody."""
+    say = "the Modelfile and the preset call the user by the name of character.user_name"
+    if is_public:
+        raise ConfigError(
+            say,
+            where=str(folder),
+            needed="texts that everybody may read",
+            action="Export again with --set character.user_name=User; or push it private.",
+        )
+    return say
 
 
 def _check_card(folder: Path, kind: Kind, front: dict[str, str], *, repo: str, is_public: bool) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 Legend of shapes: R rows (outputs), C columns (inputs).
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from duologue.engine.gguf.quantize import quantized_rows
-from duologue.engine.hf.fold import INDEX
+from duologue.engine.hf.fold import weight_files
 from duologue.engine.hf.gguf_out.file import Piece
 from duologue.engine.hf.gguf_out.kinds import PLAIN, Kind
 from duologue.errors import EngineError
@@ -79,7 +78,7 @@ def find_sources(folder: Path) -> tuple[dict[str, Source], int]:
     num_left_out = 0
     file = folder
     try:
-        for name in _file_names(folder):
+        for name in weight_files(folder):
             file = folder / name
             with safe_open(file, framework="pt") as opened:
                 for key in opened.keys():  # noqa: SIM118
@@ -179,16 +178,6 @@ def _checked(numbers: torch.Tensor, source: Source, kind: Kind) -> torch.Tensor:
             action="Train and merge again." if "finite" in found else "Choose bf16 or a quantised form.",
         )
     return numbers
-
-
-def _file_names(folder: Path) -> list[str]:
-    if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        names = sorted(set(index["weight_map"].values()))
-        if any(Path(name).name != name for name in names):
-            raise ValueError(f"{INDEX} names a file outside the folder")
-        return names
-    return sorted(path.name for path in folder.glob("*.safetensors"))
 
 
 def _some(names: list[str]) -> str:

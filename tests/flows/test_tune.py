@@ -118,7 +118,7 @@ def test_a_search_killed_in_its_first_trial_still_compares_the_winner_with_the_s
 
     ended = duologue("tune", small, "--resume", "--trials", "3", "--json")
     assert ended.exit_code == 0, ended.err
-    first, again, *others = ended.json["trials"]
+    first, again, *_ = ended.json["trials"]
     assert (first["state"], again["state"]) == ("interrupted", "finished")
     assert again["settings"] == first["settings"]
     best = ended.json["best"]

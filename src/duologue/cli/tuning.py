@@ -99,9 +99,16 @@ class Search:
                 write_json(self.place / "search.json", document)
                 study = Study(self.place, space, seed=self.prepared.config.run.seed)
                 records = self._trials(
-                    maker, study, space, predictions, budget, reserve, max_trials=max_trials, should_stop=should_stop
+                    maker,
+                    study,
+                    predictions,
+                    budget,
+                    reserve,
+                    start=space.start,
+                    max_trials=max_trials,
+                    should_stop=should_stop,
                 )
-                result = self._compare(maker, records, space)
+                result = self._compare(maker, records, space.start)
             result["importance"] = study.importance()
             budget.tick(at_once=True)
             result |= {"budget_seconds": self.seconds, "used_seconds": budget.used, "space": _space_json(space)}
@@ -219,18 +226,18 @@ class Search:
         self,
         maker: TrialMaker,
         study: Study,
-        space: Space,
         predictions: Predictions,
         budget: Budget,
         reserve: float,
         *,
+        start: Settings,
         max_trials: int,
         should_stop: threading.Event,
     ) -> tuple[TrialRecord, ...]:
         def on_trial(record: TrialRecord) -> None:
             self.out.say(f"  {trial_sentence(record)}")
             so_far = read_records(self.place)
-            needed = best_of(so_far), start_of(so_far, space.start)  # what is compared at the end
+            needed = best_of(so_far), start_of(so_far, start)  # what is compared at the end
             maker.keep_only([one.number for one in needed if one is not None])
 
         try:
@@ -254,11 +261,11 @@ class Search:
                 action=f"{duration(left)} of the budget are left. Go on with: duologue tune {self.folder} --resume",
             ) from error
 
-    def _compare(self, maker: TrialMaker, records: tuple[TrialRecord, ...], space: Space) -> dict[str, Any]:
-        """Return the best settings and how they compare with those as they are, on conversations that chose nothing."""
+    def _compare(self, maker: TrialMaker, records: tuple[TrialRecord, ...], settings: Settings) -> dict[str, Any]:
+        """Return the best settings and how they compare with the given ones, on conversations that chose nothing."""
         from duologue.evaluate import paired_ratio, verdict_of  # brings what no other stage needs
 
-        best, start = best_of(records), start_of(records, space.start)
+        best, start = best_of(records), start_of(records, settings)
         result: dict[str, Any] = {
             "best": best.as_json() if best else None,
             "set": [],

@@ -73,6 +73,12 @@ def test_a_run_is_measured_kept_compared_and_held_against_its_limits(duologue, t
     assert (run / "evaluation.json").read_bytes() == own
     assert (run / f"evaluation-against-{twin.name}.json").is_file()
 
+    # What was set for it alone is told with it.
+    warm = ("--set", "generation.temperature=0.4")
+    told = duologue("eval", trained, "--run", run.name, *suite, *warm, "--json")
+    assert told.json["set"] == ["generation.temperature=0.4"] and told.json["generation"]["temperature"] == 0.4
+    assert "--set generation.temperature=0.4 --fresh" in (run / "report.html").read_text()
+
     beside = duologue("eval", trained, "--run", run.name, "--compare", twin, *suite, "--json")
     assert [item["name"] for item in beside.json["compared"]] == [run.name, twin.name]
 

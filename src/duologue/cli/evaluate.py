@@ -1,7 +1,7 @@
 """`duologue eval`: a run measured against its base or another run, one run or several side by side, with a gate."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +52,14 @@ def evaluate(
     documents: list[tuple[str, dict[str, Any]]] = []
     for one, own in zip((first, *others), lines, strict=True):
         document = _measured(
-            prepare(_home(one), own), one, out, suite=wanted, against=rival, engine=engine, is_fresh=is_fresh
+            prepare(_home(one), own),
+            one,
+            out,
+            suite=wanted,
+            against=rival,
+            engine=engine,
+            is_fresh=is_fresh,
+            overrides=overrides or (),
         )
         is_here = _home(one) == folder.resolve()
         documents.append((one.name if is_here else f"{_home(one).name}/{one.name}", document))
@@ -79,11 +86,22 @@ def _measured(
     against: Run | None,
     engine: EngineName,
     is_fresh: bool,
+    overrides: Sequence[str],
 ) -> dict[str, Any]:
     out.title(f"{prepared.character.name}, run {run.name}")
     plan = plan_from_json(run.read("plan.json"))
     rival = None if against is None or against.folder == run.folder else against
-    document = evaluate_run(prepared, run, plan, out, suite=suite, against=rival, engine=engine, is_fresh=is_fresh)
+    document = evaluate_run(
+        prepared,
+        run,
+        plan,
+        out,
+        suite=suite,
+        against=rival,
+        engine=engine,
+        is_fresh=is_fresh,
+        overrides=overrides,
+    )
     show_evaluation(out, document)
     out.say(f"report: {run.folder / (f'report-against-{rival.name}.html' if rival else 'report.html')}")
     return document

@@ -1,5 +1,6 @@
 """`evaluate_run`: a run of a prepared folder measured, its evaluation.json and its report.html written."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ def evaluate_run(
     against: Run | None = None,
     engine: EngineName = "hf",
     is_fresh: bool = False,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure a run, write evaluation.json and report.html into its folder; return the evaluation as JSON.
 
@@ -41,6 +43,7 @@ def evaluate_run(
         against: A run that takes the base model's place; the files are named after it.
         engine: What the tuned model is opened with; `gguf` opens the folder's export.
         is_fresh: See everything again, whatever was kept.
+        overrides: Lines of `--set`, which are told in how to repeat it.
     """
     from duologue import evaluate  # brings matplotlib, which no other command needs
 
@@ -58,7 +61,6 @@ def evaluate_run(
         validation=prepared.examples.validation,
         conversations=(train, held_out),
         canaries=canaries,
-        engine=engine,
     )
     known = evaluate.Known(
         prepared.config,
@@ -86,7 +88,7 @@ def evaluate_run(
             on_event=on_event,
             kept=evaluate.Kept(into.folder, others, is_fresh),
         )
-    evaluation = replace(evaluation, facts={**evaluation.facts, "settings": _settings(into)})
+    evaluation = replace(evaluation, facts={**evaluation.facts, "settings": _settings(into), "set": [*overrides]})
     document = evaluation.as_json()
     ending = f"-against-{against.name}" if against else ""
     into.write(f"evaluation{ending}.json", document)

@@ -11,6 +11,7 @@ from duologue.cli.workflow import Prepared
 from duologue.data import RenderSettings, load_splits
 from duologue.engine import Adapter, BaseModel, EngineName, Example, TextTokenizer, open_generator
 from duologue.errors import ConfigError
+from duologue.messages import Conversation
 from duologue.plan import Plan
 from duologue.train import Run, list_runs, read_history, read_lineage, user_header
 
@@ -52,7 +53,7 @@ def evaluate_run(
     tuned = _subject(prepared, into, engine)
     splits = load_splits(prepared.config, prepared.folder) if chosen.has_dialogues else None
     train, held_out = (tuple(splits.train), tuple(splits.validation)) if splits else ((), ())
-    secrets, canaries = _canaries(prepared) if chosen.has_dialogues else ({}, ())
+    secrets, canaries = _canaries(prepared, train) if chosen.has_dialogues else ({}, ())
     work = evaluate.make_work(
         chosen,
         prepared.config,
@@ -104,7 +105,7 @@ def _settings(run: Run) -> dict[str, Any]:
     return {name: resolved[name] for name in _TRAINED_WITH if name in resolved}
 
 
-def _canaries(prepared: Prepared) -> tuple[dict[str, bool], tuple[Example, ...]]:
+def _canaries(prepared: Prepared, train: Sequence[Conversation]) -> tuple[dict[str, bool], tuple[Example, ...]]:
     """Return the made-up secrets of `evaluation.canaries` and what is scored of them; nothing where there are none."""
     config = prepared.config
     if not config.evaluation.canaries:
@@ -121,7 +122,7 @@ def _canaries(prepared: Prepared) -> tuple[dict[str, bool], tuple[Example, ...]]
     examples = canary_examples(
         found, _tokenizer(prepared), character=prepared.character, settings=settings, seed=config.run.seed
     )
-    return known_canaries(found), examples
+    return known_canaries(found, train), examples
 
 
 def _tokenizer(prepared: Prepared) -> TextTokenizer:

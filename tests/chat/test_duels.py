@@ -51,20 +51,41 @@ def test_a_duel_that_is_kept_with_its_pick_cannot_be_picked_again(tmp_path):
 
 
 def test_picks_become_preferences_and_ties_do_not(tmp_path):
-    assert duels.preferences(tmp_path, character="ada") == ()
-    for number, picked in enumerate(("left", "right", "tie", "both_bad", "")):
-        pick(tmp_path, number, picked)
+    assert duels.picked(tmp_path, character="ada") == ()
+    for number, how in enumerate(("left", "right", "tie", "both_bad", "")):
+        pick(tmp_path, number, how)
     pick(tmp_path, 8, "left", right_reply="Going up.")
     pick(tmp_path, 9, "left", account="mira")
     pick(tmp_path, 10, "left", character="other")
-    found = duels.preferences(tmp_path, character="ada", account="local")
+    found = [duels.preference_of(each) for each in duels.picked(tmp_path, character="ada", account="local")]
     assert [(each.chosen, each.rejected, each.source) for each in found] == [
         ("Going up.", "Up.", "duel d0"),
         ("Up.", "Going up.", "duel d1"),
     ]
     expected = (Message("user", "Hello"), Message("assistant", "Evening."), Message("user", "Up, please."))
     assert found[0].context == expected, "without the system text"
-    assert len(duels.preferences(tmp_path, character="ada")) == 3, "everybody's"
+    assert len(duels.picked(tmp_path, character="ada")) == 3, "everybody's"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "is_learned"),
+    [
+        ("stop", "stop", True),
+        ("stop", "length", True),
+        ("length", "stop", False),
+        ("content_filter", "stop", False),
+        ("stop", "content_filter", False),
+        ("stop", "cancelled", False),
+    ],
+)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_reply_that_was_cut_is_not_learned_as_one_that_ends_there(chosen, rejected, is_learned, side):
+    facts = {f"{side}_facts": {"finish_reason": chosen}}
+    other = "right" if side == "left" else "left"
+    duel = replace(DUEL, pick=side, **facts, **{f"{other}_facts": {"finish_reason": rejected}})
+    found = duels.preference_of(duel)
+    assert (found is not None) == is_learned
+    assert found is None or found.chosen == getattr(duel, f"{side}_reply")
 
 
 def test_a_removed_duel_is_nowhere_any_more(tmp_path):
@@ -77,7 +98,7 @@ def test_a_removed_duel_is_nowhere_any_more(tmp_path):
     assert b"Going up." not in b"".join(path.read_bytes() for path in tmp_path.glob("duels.sqlite*"))
     assert not duels.remove(tmp_path, "d0")
     assert duels.standings(tmp_path, character="ada", account="") == ()
-    assert duels.preferences(tmp_path, character="ada") == ()
+    assert duels.picked(tmp_path, character="ada") == ()
 
 
 def test_a_pair_is_one_standing_whichever_side_who_was_on_and_the_newer_run_is_first(tmp_path):

@@ -1,6 +1,7 @@
 """What counts as feedback, and that nothing comes out of a chat whose person has not agreed."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -394,6 +395,39 @@ def test_duels_count_when_they_were_picked_at_this_machine_and_can_be_removed(bo
     remove_found(bot.sessions, feedback.found[0], folder=tmp_path)
 
     assert collected(tmp_path).found == ()
+
+
+def test_duels_with_a_cut_reply_or_somebody_in_distress_are_counted_and_not_taken(bot, tmp_path):
+    whole, cut = {"finish_reason": "stop"}, {"finish_reason": "length"}
+    for duel_id, said, facts in (
+        ("whole", "Tea?", (whole, cut)),
+        ("cut", "Tea, please?", (cut, whole)),
+        ("crisis", "I want to kill myself.", (whole, whole)),
+    ):
+        duel = Duel(
+            id=duel_id,
+            account="local",
+            character=bot.model_id,
+            base="fake",
+            messages=({"role": "user", "content": said},),
+            left_run="a",
+            right_run="base",
+            left_reply="Green.",
+            right_reply="Black.",
+            left_facts=facts[0],
+            right_facts=facts[1],
+            sampling={},
+            pick="left",
+        )
+        duels.keep(tmp_path, duel)
+    without_chats = tmp_path / "without"
+    without_chats.mkdir()
+    for name in ("duels.sqlite", "character.json"):
+        shutil.copy(tmp_path / name, without_chats)
+    for folder in (tmp_path, without_chats):
+        feedback = collected(folder)
+        assert [found.piece.source for found in feedback.found] == ["duel whole"]
+        assert feedback.account.dropped == {"crisis": 1, "unfinished": 1}
 
 
 def test_a_folder_without_chats_has_no_feedback(tmp_path):

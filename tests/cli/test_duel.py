@@ -102,7 +102,7 @@ def test_a_pick_is_of_the_reply_that_was_shown_there_and_is_kept_with_all_there_
         assert found.sampling["seed"] == duel.sampling["seed"] >= 0
     [standing] = kept(folder)
     assert standing.first_wins == sum(duel.left_run == RUN for duel in rounds.kept)
-    assert len(duels.preferences(folder, character="ada-bell")) == 12
+    assert len(duels.picked(folder, character="ada-bell")) == 12
     firsts = [line for line in shown.splitlines() if line.startswith(("Trained", "Base"))][::2]
     assert firsts == [duel.left_reply for duel in rounds.kept], "reply 1 stands first"
 

@@ -61,22 +61,26 @@ def test_without_held_out_conversations_nothing_can_be_taken_back(start, tmp_pat
     assert result.kept_share == 1 and not said(events, "evaluated")
 
 
-def test_interrupted_while_it_measures_how_much_to_keep_it_ends_the_same(start, tmp_path, monkeypatch):
-    job = a_preference_job(start, tmp_path / "a", max_loss_rise=LIMIT, eval_every_steps=4, **STRONG)
-    _, _, expected = prefer(job, some_pairs(8), validation=HELD_OUT)
+@pytest.mark.parametrize("guess", [1, 2])
+def test_interrupted_while_it_measures_how_much_to_keep_it_ends_the_same(start, tmp_path, monkeypatch, guess):
+    job = a_preference_job(start, tmp_path / "a", max_loss_rise=2 * LIMIT, eval_every_steps=4, **STRONG)
+    whole, whole_events, expected = prefer(job, some_pairs(8), validation=HELD_OUT)
+    assert len(held_out(whole_events)) >= 3 + guess, "three on the way, then the guesses"
     run, num_guesses = Evaluations.run, 0
 
-    def stop_at_the_first_guess(self, step, *, must_stop, draws_replies=True):
+    def stop_at_a_guess(self, step, *, must_stop, draws_replies=True):
         nonlocal num_guesses
         num_guesses += not draws_replies
-        is_over = num_guesses == 1
+        is_over = num_guesses == guess
         return run(self, step, must_stop=lambda: is_over or must_stop(), draws_replies=draws_replies)
 
     cut = in_folder(job, tmp_path / "b")
     with monkeypatch.context() as patched:
-        patched.setattr(Evaluations, "run", stop_at_the_first_guess)
+        patched.setattr(Evaluations, "run", stop_at_a_guess)
         with pytest.raises(InterruptedRun, match="after step 8 of 8"):
             prefer(cut, some_pairs(8), validation=HELD_OUT)
-    _, events, kept = prefer(cut, some_pairs(8), validation=HELD_OUT)
+    result, events, kept = prefer(cut, some_pairs(8), validation=HELD_OUT)
     assert [event.step for event in events if event.name == "resumed"] == [8]
     assert all(torch.equal(kept[name], expected[name]) for name in expected)
+    assert result.kept_share == whole.kept_share
+    assert said(events, "taken_back") == said(whole_events, "taken_back")

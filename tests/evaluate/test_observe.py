@@ -167,10 +167,25 @@ def work_with(**changes: object) -> Work:
         {"seeds": (2,)},
         {"max_new_tokens": 9},
         {"prompts": ("Goodbye",)},
-        {"measure_speed": lambda _: ()},
+        {"speed_lengths": (128,)},
     ],
 )
 def test_whatever_decides_what_is_seen_asks_the_model_again(changes: dict[str, object]) -> None:
     assert digest_of(work_with(**changes), {"base": "x"}) != digest_of(work_with(), {"base": "x"})
     assert digest_of(work_with(), {"base": "y"}) != digest_of(work_with(), {"base": "x"})
     assert digest_of(work_with(), {"base": "x"}) == digest_of(work_with(), {"base": "x"})
+
+
+def test_speeds_at_other_lengths_are_measured_anew() -> None:
+    lengths = ((), (128, 512), (128, 1024))
+    assert len({digest_of(work_with(speed_lengths=each), {"base": "x"}) for each in lengths}) == 3
+
+
+def test_speeds_are_named_after_the_engine_that_was_opened() -> None:
+    work = Work(config_with(), ADA, speed_lengths=(32,))
+    for engine in ("hf", "gguf"):
+        found = observe(
+            work, FakeGenerator, which="base", name="x", model={"engine": engine}, on_event=lambda _: None
+        ).speeds
+        assert [speed.engine for speed in found] == [engine, f"{engine} (warm)"]
+        assert {speed.context_tokens for speed in found} == {32}

@@ -1,15 +1,18 @@
 """Suites and their cases."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from duologue.characters import Character
 from duologue.errors import ConfigError
+from duologue.evaluate.canaries import conversation_line, load_canaries
 from duologue.evaluate.cases import make_cases
 from duologue.evaluate.evaluators import load_evaluator
 from duologue.evaluate.suite import SUITES, load_suite
 from duologue.messages import Conversation, Message
+from tests.docs.pages import documents, fences
 
 ADA = Character("Ada", greeting="Good evening, {{user}}.")
 
@@ -105,3 +108,21 @@ def test_faults_of_written_cases_are_told_together(tmp_path: Path) -> None:
         make_cases(load_suite(str(tmp_path / "s.toml")), ADA, (), seed=0)
     for part in ("c.toml", "cases[1].id", "cases[1].user_turns", "cases[2].kind"):
         assert part in str(caught.value)
+
+
+def test_suite_cases_and_secrets_of_the_how_to_are_read_as_they_stand_there(tmp_path: Path) -> None:
+    page = next(page for page in documents() if page.name == "know-it-is-better.md")
+    suite, cases = (fence.text for fence in fences(page) if fence.language == "toml")
+    (tmp_path / "mine.toml").write_text(suite)
+    (tmp_path / "mine-cases.toml").write_text(cases)
+    read = load_suite(str(tmp_path / "mine.toml"))
+    assert read.seeds == (0, 1, 2)
+    assert dict(read.evaluators) == {name: load_evaluator(name).version for name in read.evaluators}
+    ticket, middle = make_cases(read, Character("Lila", greeting="Good evening."), (), seed=0)
+    assert (len(ticket.user_turns), ticket.opening[0].content) == (3, "Good evening.")
+    assert [message.content for message in middle.opening] == ["Is this seat free?", "It is now."]
+
+    secret, row = (fence.text for fence in fences(page) if fence.language == "json")
+    (tmp_path / "canaries.jsonl").write_text(secret)
+    [canary] = load_canaries(tmp_path / "canaries.jsonl")
+    assert json.loads(row) == json.loads(conversation_line(canary))

@@ -5,6 +5,7 @@ import pytest
 
 from duologue.data import DataStats
 from duologue.evaluate import Evaluation
+from duologue.evaluate.intervals import Interval, make_measure
 from duologue.evaluate.verdict import make_verdict
 
 
@@ -37,6 +38,42 @@ def test_a_worse_model_comes_with_advice(evaluation: Evaluation, stats: DataStat
     verdict = make_verdict(with_perplexities(evaluation, 10.0, 13.0), stats, name="Lila")
     assert "30.0 % higher" in verdict.detail
     assert "training.learning_rate" in verdict.advice
+
+
+@pytest.mark.parametrize(
+    ("tuned", "ends", "outcome", "headline", "detail"),
+    [
+        (9.0, (-1.5, -0.5), "better", "It worked", "lower."),
+        (9.0, (-2.5, 0.5), "unclear", "It may have worked", "-2.50 to +0.50, does not rule out that it is chance."),
+        (11.0, (0.5, 1.5), "worse", "It got worse", "higher."),
+        (11.0, (-0.5, 2.5), "unclear", "It may have got worse", "-0.50 to +2.50, does not rule out"),
+        (9.0, (-math.inf, math.inf), "unclear", "It may have worked", "a single conversation"),
+        (9.95, (-0.3, 0.2), "same", "Little changed", "to 9.95."),
+    ],
+)
+def test_a_difference_whose_interval_holds_zero_is_not_called_a_success_or_a_failure(
+    evaluation: Evaluation,
+    stats: DataStats,
+    tuned: float,
+    ends: tuple[float, float],
+    outcome: str,
+    headline: str,
+    detail: str,
+) -> None:
+    interval = Interval(10.0, tuned, *ends, num=12)
+    measure = make_measure(interval, name="language.perplexity", unit="", better="lower", definition="d")
+    seen = replace(with_perplexities(evaluation, 10.0, tuned), measures=(measure,))
+    verdict = make_verdict(seen, stats, name="Lila")
+    assert verdict.outcome == outcome
+    assert verdict.headline.startswith(headline)
+    assert detail in verdict.detail
+
+
+def test_a_run_that_took_the_bases_place_is_named(evaluation: Evaluation, stats: DataStats) -> None:
+    seen = replace(with_perplexities(evaluation, 10.0, 13.0), facts={"compared_with": "2026-11-20-1"})
+    assert "more than run 2026-11-20-1" in make_verdict(seen, stats, name="Lila").headline
+    alone = with_perplexities(evaluation, 10.0, 13.0)
+    assert "more than the base model" in make_verdict(alone, stats, name="Lila").headline
 
 
 def test_a_small_sample_is_called_one(evaluation: Evaluation, stats: DataStats) -> None:

@@ -30,6 +30,16 @@ def trained(duologue, folder):
     return folder
 
 
+@pytest.fixture
+def much_held_out(duologue, folder):
+    """The same with four of twenty conversations held out."""
+    toml = folder / "duologue.toml"
+    toml.write_text(toml.read_text().replace("validation_fraction = 0.2", "validation_fraction = 0.4"))
+    assert duologue("train", folder, "--no-eval", "--set", "training.max_steps=2").exit_code == 0
+    (folder / "small.toml").write_text(SUITE)
+    return folder
+
+
 def test_a_run_is_measured_kept_compared_and_held_against_its_limits(duologue, trained):
     suite = ("--suite", trained / "small.toml")
     first = duologue("eval", trained, *suite, "--json")
@@ -63,6 +73,12 @@ def test_a_run_is_measured_kept_compared_and_held_against_its_limits(duologue, t
     assert (run / "evaluation.json").read_bytes() == own
     assert (run / f"evaluation-against-{twin.name}.json").is_file()
 
+    # What was set for it alone is told with it.
+    warm = ("--set", "generation.temperature=0.4")
+    told = duologue("eval", trained, "--run", run.name, *suite, *warm, "--json")
+    assert told.json["set"] == ["generation.temperature=0.4"] and told.json["generation"]["temperature"] == 0.4
+    assert "--set generation.temperature=0.4 --fresh" in (run / "report.html").read_text()
+
     beside = duologue("eval", trained, "--run", run.name, "--compare", twin, *suite, "--json")
     assert [item["name"] for item in beside.json["compared"]] == [run.name, twin.name]
 
@@ -86,3 +102,52 @@ def test_faults_are_told_before_a_model_is_asked(duologue, trained):
     assert missing.exit_code == 2 and "2020-01-01-1" in json.dumps(missing.json)
     engine = duologue("eval", trained, "--engine", "gguf", "--json")
     assert engine.exit_code == 2 and "export gguf" in engine.json["error"]["message"]
+
+
+def test_a_run_is_measured_on_its_own_base_and_on_what_it_held_out_whatever_was_changed_since(duologue, much_held_out):
+    trained = much_held_out
+    suite = ("--suite", trained / "small.toml")
+    first = duologue("eval", trained, *suite, "--json")
+    assert first.exit_code == 0, first.err
+    toml = trained / "duologue.toml"
+    before = toml.read_text()
+    toml.write_text(before.replace("validation_fraction = 0.4", "validation_fraction = 0.6") + "[run]\nseed = 5\n")
+    changed = ("--set", "model.base=bundled:smollm2-135m")
+
+    again = duologue("eval", trained, *suite, *changed, "--json")
+    assert again.exit_code == 0, again.err
+    assert again.json["measures"] == first.json["measures"]
+    said = " ".join(again.err.split())
+    assert "measured as it was trained" in said
+    for words in ("model.base = ", "data.validation_fraction = 0.4", "run.seed = 0"):
+        assert words in said
+
+    # Less is held out than the run held out: none of it was trained on, so the wish stands.
+    toml.write_text(before.replace("validation_fraction = 0.4", "validation_fraction = 0.1"))
+    fewer = duologue("eval", trained, *suite, "--json")
+    assert "measured as it was trained" not in fewer.err
+    assert fewer.json["num_scored_tokens"] < first.json["num_scored_tokens"]
+
+
+def test_a_rival_that_was_trained_on_what_is_held_out_is_refused_or_taken_at_what_both_held_out(
+    duologue, much_held_out
+):
+    trained = much_held_out
+    suite = ("--suite", trained / "small.toml")
+    [run] = (trained / "runs").glob("20*")
+    twin = run.with_name(f"{run.name[:-1]}9")
+    shutil.copytree(run, twin)
+    ledger = twin / "resolved.json"
+    resolved = json.loads(ledger.read_text())
+
+    ledger.write_text(json.dumps(resolved | {"run": {"seed": 5}}))
+    refused = duologue("eval", trained, "--run", run.name, "--against", twin.name, *suite, "--json")
+    assert refused.exit_code == 2
+    assert "run.seed = 5" in refused.json["error"]["message"] and "--compare" in refused.json["error"]["message"]
+
+    ledger.write_text(json.dumps(resolved | {"data": resolved["data"] | {"validation_fraction": 0.1}}))
+    both = duologue("eval", trained, "--run", run.name, "--against", twin.name, *suite, "--json")
+    assert both.exit_code == 0, both.err
+    assert "data.validation_fraction = 0.1" in " ".join(both.err.split())
+    alone = duologue("eval", trained, "--run", run.name, *suite, "--json")
+    assert both.json["num_scored_tokens"] < alone.json["num_scored_tokens"]

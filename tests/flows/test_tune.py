@@ -103,6 +103,32 @@ def test_a_killed_search_goes_on_and_writes_what_is_better_between_the_comments(
 
 
 @pytest.mark.slow
+def test_a_search_killed_in_its_first_trial_still_compares_the_winner_with_the_settings_as_they_are(
+    duologue, small, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    process = start("tune", small, "--budget", "8m", "--trials", "3", cwd=small)
+    deadline = time.monotonic() + 120
+    while not (small / "tune" / "trials" / "0001").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+
+    ended = duologue("tune", small, "--resume", "--trials", "3", "--json")
+    assert ended.exit_code == 0, ended.err
+    first, again, *_ = ended.json["trials"]
+    assert (first["state"], again["state"]) == ("interrupted", "finished")
+    assert again["settings"] == first["settings"]
+    best = ended.json["best"]
+    assert best["number"] > 2 and best["loss"] < again["loss"], "a rate that is much too low is not the best"
+    assert ended.json["comparison"]["num_conversations"] == 2
+    kept = {path.name for path in (small / "tune" / "trials").iterdir() if path.is_dir()}
+    assert kept == {"0002", f"{best['number']:04}"}
+
+
+@pytest.mark.slow
 def test_the_bundled_model_is_searched_on_a_few_conversations(duologue, small):
     text = (small / "duologue.toml").read_text().splitlines()
     base = next(line for line in text if line.startswith("base"))

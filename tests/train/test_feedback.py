@@ -163,6 +163,32 @@ def test_a_start_on_another_base_is_refused(tmp_path):
         feedback_config(a_config(), a_run(tmp_path, base="other"))
 
 
+@pytest.mark.parametrize(
+    ("key", "was", "is_refused"),
+    [
+        ("run.seed", 0, False),
+        ("run.seed", 4, True),
+        ("data.validation_fraction", 0.05, True),  # more is held out now: some of it was trained on
+        ("data.validation_fraction", 0.3, False),  # a part of what the start held out
+        ("data.near_duplicates", "drop", True),
+        ("data.user_names", ["Sam"], True),
+        ("data.max_length_tokens", 64, False),  # moves no conversation
+    ],
+)
+def test_a_start_that_was_trained_on_what_is_held_out_now_is_refused(tmp_path, key, was, is_refused):
+    start = a_run(tmp_path)
+    resolved = a_config().model_dump(mode="json")
+    section, _, name = key.partition(".")
+    resolved[section][name] = was
+    (start.folder / "resolved.json").write_text(json.dumps(resolved))
+    if not is_refused:
+        feedback_config(a_config(), start)
+        return
+    with pytest.raises(ConfigError, match="held out now") as found:
+        feedback_config(a_config(), start)
+    assert key in found.value.found and "Restore" in found.value.action
+
+
 def planned(given, *, machine=MACHINE, train=(), **sections):
     config = a_config(**{"training": {"num_epochs": 2}, **sections})
     chosen = choose(feedback(**given), config, train=train)

@@ -29,6 +29,7 @@ from duologue.train.search import (
     read_records,
     run_search,
     set_lines,
+    start_of,
     with_settings,
 )
 
@@ -173,6 +174,18 @@ def test_ctrl_c_ends_the_search_and_the_trial_comes_again(tmp_path):
     records, _ = search(tmp_path, again, num=5)
     assert again.done[0] == stopping.done[1]
     assert [record.state for record in records].count("interrupted") == 1
+
+
+def test_the_settings_as_they_are_are_found_in_the_trial_that_was_done_again_for_them(tmp_path):
+    clock = Clock()
+    with pytest.raises(SystemExit):
+        search(tmp_path, Bowl(clock, end_in=1), num=6)
+    records, _ = search(tmp_path, Bowl(clock), num=6)
+    assert records[0].state == "interrupted"
+    assert start_of(records[:1], SPACE.start) is None
+    found = start_of(records, SPACE.start)
+    assert (found.number, found.settings, found.loss) == (2, SPACE.start, true_loss(SPACE.start) + 0.25)
+    assert start_of(read_records(tmp_path), SPACE.start) == found, "from the disk too"
 
 
 def test_time_that_was_used_before_an_interruption_counts(tmp_path):

@@ -180,8 +180,8 @@ def forget_account(folder: Path, account: str) -> int:
     return _erase(folder, "account = ?", (account,))
 
 
-def preferences(folder: Path, *, character: str, account: str = "") -> tuple[Preference, ...]:
-    """Return the duels in which one reply was picked, oldest first, as what to learn from.
+def picked(folder: Path, *, character: str, account: str = "") -> tuple[Duel, ...]:
+    """Return the duels in which one reply was picked, oldest first.
 
     A tie says nothing of which reply is better, nor does a pick between two replies that are the same word for word.
 
@@ -198,7 +198,24 @@ def preferences(folder: Path, *, character: str, account: str = "") -> tuple[Pre
             " AND (account = ? OR ? = '') ORDER BY picked_at, made_at, id",
             (character, account, account),
         )
-    return tuple(_preference(_duel(row)) for row in rows)
+    return tuple(map(_duel, rows))
+
+
+def preference_of(duel: Duel) -> Preference | None:
+    """Return what to learn from a pick; None where the better reply did not end by itself, or the other was stopped.
+
+    A reply that was cut at its greatest length would be learned as one that ends there.
+    """
+    sides = (duel.left_reply, duel.left_facts), (duel.right_reply, duel.right_facts)
+    (chosen, how_chosen), (rejected, how_rejected) = sides if duel.pick == "left" else sides[::-1]
+    if how_chosen.get(_REASON, "stop") != "stop" or how_rejected.get(_REASON, "stop") not in _ENDED:
+        return None
+    context = tuple(
+        Message("user" if said["role"] == "user" else "assistant", said["content"])
+        for said in duel.messages
+        if said["role"] != "system"
+    )
+    return Preference(context, chosen, rejected, f"duel {duel.id}")
 
 
 def standings(folder: Path, *, character: str, account: str) -> tuple[Standing, ...]:
@@ -229,6 +246,7 @@ def strengths_of(standings: Sequence[Standing]) -> Strengths:
     return strengths.fit(pairs, reference=BASE)
 
 
+_REASON, _ENDED = "finish_reason", ("stop", "length")  # of the facts; older duels may not tell
 _JSON = ("left_facts", "right_facts", "sampling")
 
 
@@ -247,17 +265,6 @@ def _standing(pair: tuple[str, str], counts: Mapping[str, int]) -> Standing:
 def _duel(row: Row) -> Duel:
     texts = {name: row[name] for name in Duel.__slots__ if name not in ("messages", *_JSON)}
     return Duel(**texts, messages=tuple(json.loads(row["messages"])), **{name: json.loads(row[name]) for name in _JSON})
-
-
-def _preference(duel: Duel) -> Preference:
-    context = tuple(
-        Message("user" if said["role"] == "user" else "assistant", said["content"])
-        for said in duel.messages
-        if said["role"] != "system"
-    )
-    replies = duel.left_reply, duel.right_reply
-    chosen, rejected = replies if duel.pick == "left" else replies[::-1]
-    return Preference(context, chosen, rejected, f"duel {duel.id}")
 
 
 def _erase(folder: Path, which: str, values: tuple[str, ...]) -> int:

@@ -1,5 +1,7 @@
 """`duologue eval`: a run measured against its base or another run, one run or several side by side, with a gate."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,13 +10,14 @@ import typer
 from duologue.cli.measure_run import evaluate_run
 from duologue.cli.output import JsonFlag, Output, SetOption
 from duologue.cli.show import show_evaluation, show_gate
-from duologue.cli.workflow import Prepared, prepare
+from duologue.cli.workflow import Prepared, open_folder, prepare
 from duologue.engine import EngineName
 from duologue.errors import ConfigError
 from duologue.plan import plan_from_json
-from duologue.train import Run, list_runs
+from duologue.train import Run, held_out_before, list_runs
 
 _BASE = "base"
+_MODEL, _FRACTION = "model.base", "data.validation_fraction"
 
 
 def evaluate(
@@ -43,14 +46,23 @@ def evaluate(
     first = _find_run(folder, run)
     others = [_find_run(folder, name) for name in compare or ()]
     rival = None if against == _BASE else _find_run(folder, against)
-    prepared = prepare(folder, overrides)
-    wanted = suite or prepared.config.evaluation.suite
+    wanted = suite or open_folder(folder, overrides).evaluation.suite
     load_suite(wanted)  # its faults are told before a model is loaded
+    lines = [_as_trained(one, rival, overrides or [], out) for one in (first, *others)]
     documents: list[tuple[str, dict[str, Any]]] = []
-    for one in (first, *others):
-        own = prepared if _home(one) == folder.resolve() else prepare(_home(one), overrides)
-        document = _measured(own, one, out, suite=wanted, against=rival, engine=engine, is_fresh=is_fresh)
-        documents.append((one.name if own is prepared else f"{_home(one).name}/{one.name}", document))
+    for one, own in zip((first, *others), lines, strict=True):
+        document = _measured(
+            prepare(_home(one), own),
+            one,
+            out,
+            suite=wanted,
+            against=rival,
+            engine=engine,
+            is_fresh=is_fresh,
+            overrides=overrides or (),
+        )
+        is_here = _home(one) == folder.resolve()
+        documents.append((one.name if is_here else f"{_home(one).name}/{one.name}", document))
     result = {"run": str(first.folder), **documents[0][1]}
     if others:
         page = first.folder / "compare.html"
@@ -74,14 +86,67 @@ def _measured(
     against: Run | None,
     engine: EngineName,
     is_fresh: bool,
+    overrides: Sequence[str],
 ) -> dict[str, Any]:
     out.title(f"{prepared.character.name}, run {run.name}")
     plan = plan_from_json(run.read("plan.json"))
     rival = None if against is None or against.folder == run.folder else against
-    document = evaluate_run(prepared, run, plan, out, suite=suite, against=rival, engine=engine, is_fresh=is_fresh)
+    document = evaluate_run(
+        prepared,
+        run,
+        plan,
+        out,
+        suite=suite,
+        against=rival,
+        engine=engine,
+        is_fresh=is_fresh,
+        overrides=overrides,
+    )
     show_evaluation(out, document)
     out.say(f"report: {run.folder / (f'report-against-{rival.name}.html' if rival else 'report.html')}")
     return document
+
+
+def _as_trained(run: Run, rival: Run | None, overrides: list[str], out: Output) -> list[str]:
+    """Return the lines of `--set` under which no held-out conversation is one that a run was trained on.
+
+    A run is measured on its own base, in whose tokens the conversations are cut, and on what it held out.
+
+    Raises:
+        ConfigError: The run and its rival have different bases, or held out different conversations.
+    """
+    home = _home(run)
+    changed = _differing(run, home, overrides)
+    lines = [*overrides, *_set_lines(changed)]
+    if rival is not None:
+        theirs = _differing(rival, home, lines)
+        if theirs.keys() - {_FRACTION}:
+            raise ConfigError(
+                f"run {rival.name} had {_listed(theirs)}, unlike run {run.name}: what one of them held out, the other "
+                "may have been trained on, or reads in other tokens",
+                where="--against",
+                needed="a run on the same base that held out the same conversations",
+                action=f"Put them side by side with: duologue eval {home} --run {run.name} --compare {rival.name}",
+            )
+        changed |= theirs
+    if changed:
+        out.say(f"run {run.name} is measured as it was trained: {_listed(changed)}", style="yellow")
+    return [*overrides, *_set_lines(changed)]
+
+
+def _differing(run: Run, home: Path, lines: list[str]) -> dict[str, Any]:
+    """Return the settings of a run that must be those it was trained with and are not, by key with its values."""
+    config = open_folder(home, lines)
+    base = run.read("manifest.json")["base"]["name"]
+    return ({_MODEL: base} if base != config.model.base else {}) | held_out_before(run, config)
+
+
+def _set_lines(values: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
 def _find_run(folder: Path, name: str) -> Run:

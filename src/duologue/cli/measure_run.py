@@ -1,5 +1,6 @@
 """`evaluate_run`: a run of a prepared folder measured, its evaluation.json and its report.html written."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from duologue.cli.workflow import Prepared
 from duologue.data import RenderSettings, load_splits
 from duologue.engine import Adapter, BaseModel, EngineName, Example, TextTokenizer, open_generator
 from duologue.errors import ConfigError
+from duologue.messages import Conversation
 from duologue.plan import Plan
 from duologue.train import Run, list_runs, read_history, read_lineage, user_header
 
@@ -29,6 +31,7 @@ def evaluate_run(
     against: Run | None = None,
     engine: EngineName = "hf",
     is_fresh: bool = False,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure a run, write evaluation.json and report.html into its folder; return the evaluation as JSON.
 
@@ -41,6 +44,7 @@ def evaluate_run(
         against: A run that takes the base model's place; the files are named after it.
         engine: What the tuned model is opened with; `gguf` opens the folder's export.
         is_fresh: See everything again, whatever was kept.
+        overrides: Lines of `--set`, which are told in how to repeat it.
     """
     from duologue import evaluate  # brings matplotlib, which no other command needs
 
@@ -49,7 +53,7 @@ def evaluate_run(
     tuned = _subject(prepared, into, engine)
     splits = load_splits(prepared.config, prepared.folder) if chosen.has_dialogues else None
     train, held_out = (tuple(splits.train), tuple(splits.validation)) if splits else ((), ())
-    secrets, canaries = _canaries(prepared) if chosen.has_dialogues else ({}, ())
+    secrets, canaries = _canaries(prepared, train) if chosen.has_dialogues else ({}, ())
     work = evaluate.make_work(
         chosen,
         prepared.config,
@@ -58,7 +62,6 @@ def evaluate_run(
         validation=prepared.examples.validation,
         conversations=(train, held_out),
         canaries=canaries,
-        engine=engine,
     )
     known = evaluate.Known(
         prepared.config,
@@ -86,7 +89,7 @@ def evaluate_run(
             on_event=on_event,
             kept=evaluate.Kept(into.folder, others, is_fresh),
         )
-    evaluation = replace(evaluation, facts={**evaluation.facts, "settings": _settings(into)})
+    evaluation = replace(evaluation, facts={**evaluation.facts, "settings": _settings(into), "set": [*overrides]})
     document = evaluation.as_json()
     ending = f"-against-{against.name}" if against else ""
     into.write(f"evaluation{ending}.json", document)
@@ -102,7 +105,7 @@ def _settings(run: Run) -> dict[str, Any]:
     return {name: resolved[name] for name in _TRAINED_WITH if name in resolved}
 
 
-def _canaries(prepared: Prepared) -> tuple[dict[str, bool], tuple[Example, ...]]:
+def _canaries(prepared: Prepared, train: Sequence[Conversation]) -> tuple[dict[str, bool], tuple[Example, ...]]:
     """Return the made-up secrets of `evaluation.canaries` and what is scored of them; nothing where there are none."""
     config = prepared.config
     if not config.evaluation.canaries:
@@ -119,7 +122,7 @@ def _canaries(prepared: Prepared) -> tuple[dict[str, bool], tuple[Example, ...]]
     examples = canary_examples(
         found, _tokenizer(prepared), character=prepared.character, settings=settings, seed=config.run.seed
     )
-    return known_canaries(found), examples
+    return known_canaries(found, train), examples
 
 
 def _tokenizer(prepared: Prepared) -> TextTokenizer:

@@ -33,6 +33,7 @@ from duologue.train.search import (
     read_records,
     run_search,
     set_lines,
+    start_of,
     with_settings,
     write_json,
 )
@@ -98,9 +99,16 @@ class Search:
                 write_json(self.place / "search.json", document)
                 study = Study(self.place, space, seed=self.prepared.config.run.seed)
                 records = self._trials(
-                    maker, study, predictions, budget, reserve, max_trials=max_trials, should_stop=should_stop
+                    maker,
+                    study,
+                    predictions,
+                    budget,
+                    reserve,
+                    start=space.start,
+                    max_trials=max_trials,
+                    should_stop=should_stop,
                 )
-                result = self._compare(maker, records)
+                result = self._compare(maker, records, space.start)
             result["importance"] = study.importance()
             budget.tick(at_once=True)
             result |= {"budget_seconds": self.seconds, "used_seconds": budget.used, "space": _space_json(space)}
@@ -222,13 +230,15 @@ class Search:
         budget: Budget,
         reserve: float,
         *,
+        start: Settings,
         max_trials: int,
         should_stop: threading.Event,
     ) -> tuple[TrialRecord, ...]:
         def on_trial(record: TrialRecord) -> None:
             self.out.say(f"  {trial_sentence(record)}")
-            best = best_of(read_records(self.place))
-            maker.keep_only([1, best.number if best else 1])
+            so_far = read_records(self.place)
+            needed = best_of(so_far), start_of(so_far, start)  # what is compared at the end
+            maker.keep_only([one.number for one in needed if one is not None])
 
         try:
             return run_search(
@@ -251,11 +261,11 @@ class Search:
                 action=f"{duration(left)} of the budget are left. Go on with: duologue tune {self.folder} --resume",
             ) from error
 
-    def _compare(self, maker: TrialMaker, records: tuple[TrialRecord, ...]) -> dict[str, Any]:
-        """Return the best settings and how they compare with those as they are, on conversations that chose nothing."""
+    def _compare(self, maker: TrialMaker, records: tuple[TrialRecord, ...], settings: Settings) -> dict[str, Any]:
+        """Return the best settings and how they compare with the given ones, on conversations that chose nothing."""
         from duologue.evaluate import paired_ratio, verdict_of  # brings what no other stage needs
 
-        best, start = best_of(records), _start_of(records)
+        best, start = best_of(records), start_of(records, settings)
         result: dict[str, Any] = {
             "best": best.as_json() if best else None,
             "set": [],
@@ -337,12 +347,6 @@ def _scores(adapter: Adapter, examples: tuple[Example, ...]) -> list[tuple[float
     finally:
         generator.close()
     return [sums[source] for source in sorted(sums)]
-
-
-def _start_of(records: tuple[TrialRecord, ...]) -> TrialRecord | None:
-    """Return the finished trial of the settings as they are: the first one, or the one that was done again for it."""
-    first = records[0].settings
-    return next((one for one in records if one.settings == first and one.loss is not None), None)
 
 
 def _space_json(space: Space) -> list[dict[str, Any]]:

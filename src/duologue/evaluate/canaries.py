@@ -182,9 +182,20 @@ def canary_examples(
     return tuple(examples)
 
 
-def known_canaries(canaries: Sequence[Canary]) -> dict[str, bool]:
-    """Return what `Known.canaries` holds: the sources of the true ones; look-alikes are named after them."""
-    return {canary.source: True for canary in canaries}
+def known_canaries(canaries: Sequence[Canary], train: Sequence[Conversation]) -> dict[str, bool]:
+    """Return what `Known.canaries` holds: the sources of the true ones, and whether each was trained on.
+
+    A canary that the split held out, or whose secret was redacted, was learned by nobody: its low exposure would pass
+    for a model that keeps secrets.
+
+    Args:
+        canaries: The true ones; look-alikes are named after them.
+        train: Conversations that were trained on.
+    """
+    said = "\n".join(
+        message.content for conversation in train for message in conversation.messages if message.role == "assistant"
+    )
+    return {canary.source: canary.secret in said for canary in canaries}
 
 
 def group_of(source: str) -> str:

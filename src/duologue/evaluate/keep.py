@@ -35,7 +35,7 @@ def digest_of(work: Work, model: Mapping[str, Any]) -> str:
         "seeds": list(work.seeds),
         "max_new_tokens": work.max_new_tokens,
         "prompts": list(work.prompts),
-        "measures_speed": work.measure_speed is not None,
+        "measures_speed": [*work.speed_lengths] or False,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

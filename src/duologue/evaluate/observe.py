@@ -16,6 +16,7 @@ from duologue.errors import DuologueError
 from duologue.evaluate.case import Case
 from duologue.evaluate.material import GeneralText
 from duologue.evaluate.observed import Dialogue, Observed, Score, ScoreKind, Speed, Spoken
+from duologue.evaluate.speeds import measure_speeds
 from duologue.messages import FinishReason, Message
 from duologue.prompt import Block
 
@@ -38,7 +39,7 @@ class Work:
         seeds: Each is had once with each.
         max_new_tokens: Longest reply; 0 is that of the configuration.
         prompts: Answered one by one with the most likely tokens.
-        measure_speed: Measures a generator by length of context; None measures nothing.
+        speed_lengths: Lengths of context, in tokens, at which speed is measured.
     """
 
     config: Config
@@ -49,7 +50,7 @@ class Work:
     seeds: Sequence[int] = ()
     max_new_tokens: int = 0
     prompts: Sequence[str] = ()
-    measure_speed: Callable[[Generator], Sequence[Speed]] | None = None
+    speed_lengths: Sequence[int] = ()
 
     @property
     def num_scores(self) -> int:
@@ -93,7 +94,7 @@ def observe(
         open_generator: Loads it; it is closed again whatever happens.
         which: Whose progress is told.
         name: Its name.
-        model: What it is, to repeat it.
+        model: What it is, to repeat it; its `engine` names the speeds.
         on_event: Receives `evaluating` events with `which`, `done` and `total` (texts and replies), and
             `seconds_to_go` once it can be told.
         begun: Where an interrupted look goes on; None begins anew and keeps nothing.
@@ -109,7 +110,7 @@ def observe(
         faults: list[str] = []
         scores = [*_scores(generator, work, bar, faults), *_text_scores(generator, work, bar, faults)]
         dialogues = _dialogues(generator, work, bar, faults, begun or Begun())
-        speeds = tuple(_speeds(generator, work, faults))
+        speeds = tuple(_speeds(generator, work, faults, engine=str(model.get("engine", "hf"))))
         missing = generator.unsupported(make_sampling(work.config, generator.tokenizer))
         if missing and work.cases:
             faults.append(f"this engine does not honour {', '.join(missing)} of [generation]")
@@ -316,11 +317,11 @@ class _Talk:
         return Spoken("".join(texts).strip(), reason, num_tokens, first, latest, len(prompt_ids))
 
 
-def _speeds(generator: Generator, work: Work, faults: list[str]) -> Sequence[Speed]:
-    if work.measure_speed is None:
+def _speeds(generator: Generator, work: Work, faults: list[str], *, engine: str) -> Sequence[Speed]:
+    if not work.speed_lengths:
         return ()
     try:
-        return work.measure_speed(generator)
+        return measure_speeds(generator, engine=engine, lengths=work.speed_lengths, seed=work.config.run.seed)
     except DuologueError as error:
         faults.append(f"speed: {error}")
         return ()

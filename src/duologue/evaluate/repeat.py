@@ -57,6 +57,8 @@ def command_of(facts: Mapping[str, Any]) -> str:
     engine = (facts.get("models") or {}).get("tuned", {}).get("engine", "hf")
     if engine != "hf":
         words += ["--engine", str(engine)]
+    for line in facts.get("set") or ():
+        words += ["--set", str(line)]
     return shlex.join([*words, "--fresh"])
 
 

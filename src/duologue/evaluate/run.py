@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +28,6 @@ from duologue.evaluate.material import general_texts
 from duologue.evaluate.measure import Measure
 from duologue.evaluate.observe import PROMPT_SEED, Begun, Work, observe
 from duologue.evaluate.observed import Known, Observed, ScoreKind
-from duologue.evaluate.speeds import measure_speeds
 from duologue.evaluate.suite import Suite
 from duologue.evaluate.verdict import make_verdict
 from duologue.messages import Conversation
@@ -77,7 +75,6 @@ def make_work(
     validation: Sequence[Example],
     conversations: tuple[Sequence[Conversation], Sequence[Conversation]] = ((), ()),
     canaries: Sequence[Example] = (),
-    engine: str = "hf",
 ) -> Work:
     """Return what both models are asked for.
 
@@ -89,7 +86,6 @@ def make_work(
         validation: Held-out examples; all are scored.
         conversations: Those that were trained on and those that were held out; some are gone through.
         canaries: Made-up secrets and their look-alikes.
-        engine: Name of the engine whose speed is measured.
 
     Raises:
         ConfigError: The suite's written cases have faults.
@@ -112,9 +108,7 @@ def make_work(
         seeds=suite.seeds,
         max_new_tokens=suite.max_new_tokens,
         prompts=config.evaluation.prompts if suite.answers_prompts else (),
-        measure_speed=partial(measure_speeds, engine=engine, lengths=suite.speed_lengths, seed=seed)
-        if suite.speed_lengths
-        else None,
+        speed_lengths=suite.speed_lengths,
     )
 
 
@@ -152,7 +146,7 @@ def run(
     sides = _side(seen_base, which="base"), _side(seen_tuned, which="tuned")
     measures, notes = measure_all(suite, known, seen_base, seen_tuned)
     measures = held_against(measures, known.config.evaluation)
-    evaluation = Evaluation(*sides, prompts=tuple(work.prompts), measures=measures)
+    evaluation = Evaluation(*sides, prompts=tuple(work.prompts), measures=measures, facts={"compared_with": base.name})
     verdict = make_verdict(evaluation, stats, name=known.character.name)
     facts = {
         "verdict": verdict.as_json(),

@@ -19,13 +19,14 @@ class Verdict:
         headline: One short sentence.
         detail: The numbers behind it, in words.
         advice: What to do next; empty when nothing needs doing.
-        outcome: The same in a word: `better`, `worse`, `same`, `not measured`.
+        outcome: The same in a word: `better`, `worse`, `same`, `unclear` where the interval of the difference holds
+            zero, `not measured`.
     """
 
     headline: str
     detail: str
     advice: str
-    outcome: Literal["better", "worse", "same", "not measured"] = "not measured"
+    outcome: Literal["better", "worse", "same", "unclear", "not measured"] = "not measured"
 
     def as_json(self) -> dict[str, str]:
         """Return the verdict as it stands in `evaluation.json`."""
@@ -51,12 +52,14 @@ def make_verdict(evaluation: Evaluation, stats: DataStats, *, name: str) -> Verd
     )
     few = "That is a small sample: take it as a hint." if tokens < _FEW_TOKENS else ""
     broken = _broken_words(evaluation)
+    doubt = _doubt(evaluation)
     if change >= _NO_CHANGE_FRACTION:
+        worked = "It may have worked" if doubt else "It worked"
         return Verdict(
-            f"It worked: what {name} says is {percent(change)} less surprising to the tuned model.",
-            f"{numbers}, {percent(change, digits=1)} lower.",
+            f"{worked}: what {name} says is {percent(change)} less surprising to the tuned model.",
+            _joined(f"{numbers}, {percent(change, digits=1)} lower.", doubt),
             _joined(broken, few),
-            "better",
+            "unclear" if doubt else "better",
         )
     if change > -_NO_CHANGE_FRACTION:
         advice = "Train longer (training.num_epochs), or give it more conversations."
@@ -67,12 +70,29 @@ def make_verdict(evaluation: Evaluation, stats: DataStats, *, name: str) -> Verd
             "same",
         )
     advice = "Train for fewer epochs (training.num_epochs), or with a lower training.learning_rate."
+    worsened = "It may have got worse" if doubt else "It got worse"
     return Verdict(
-        f"It got worse: what {name} says surprises the tuned model more than the base model.",
-        f"{numbers}, {percent(change, digits=1)} higher.",
+        f"{worsened}: what {name} says surprises the tuned model more than {_rival_words(evaluation)}.",
+        _joined(f"{numbers}, {percent(change, digits=1)} higher.", doubt),
         _joined(broken, advice, few),
-        "worse",
+        "unclear" if doubt else "worse",
     )
+
+
+def _doubt(evaluation: Evaluation) -> str:
+    """Return why the difference of the perplexities may be chance; empty where it is surely not, or has no interval."""
+    for measure in evaluation.measures:
+        if measure.name == "language.perplexity" and not measure.part and measure.verdict == "unclear":
+            if measure.low is None or measure.high is None:
+                return "It rests on a single conversation, which says nothing of others."
+            ends = f"{measure.low:+.2f} to {measure.high:+.2f}"
+            return f"The 95% interval of the difference, {ends}, does not rule out that it is chance."
+    return ""
+
+
+def _rival_words(evaluation: Evaluation) -> str:
+    rival = evaluation.facts.get("compared_with", "base")
+    return "the base model" if rival == "base" else f"run {rival}"
 
 
 def _joined(*sentences: str) -> str:

@@ -9,6 +9,7 @@ from duologue.train.feedback import (
 )
 from duologue.train.feedback_choice import Chosen, Pieces, choose, feedback_config, find_start
 from duologue.train.folder import Run, find_adapter, list_runs, new_run, newest_unfinished
+from duologue.train.held_out import held_out_before
 from duologue.train.history import History, ReplyRecord, StepRecord, read_history
 from duologue.train.lineage import Lineage, read_lineage
 from duologue.train.lock import training_lock
@@ -33,6 +34,7 @@ __all__ = [
     "feedback_config",
     "find_adapter",
     "find_start",
+    "held_out_before",
     "held_out_change",
     "is_from_feedback",
     "list_runs",

@@ -16,6 +16,7 @@ from duologue.errors import ConfigError, DataError
 from duologue.messages import Correction, Opinion, Preference
 from duologue.plan import FeedbackWork
 from duologue.train.folder import Run, find_adapter, list_runs
+from duologue.train.held_out import held_out_before
 
 Piece = Preference | Opinion | Correction
 P = TypeVar("P", Preference, Opinion, Correction)
@@ -202,7 +203,8 @@ def feedback_config(config: Config, start: Run) -> Config:
     result and its reference differ by chance (dropout, noise) and what suits no pairs (packing) is off.
 
     Raises:
-        ConfigError: The start has another base model, or an adapter that cannot be gone on with.
+        ConfigError: The start has another base model, was trained on what is held out now, or has an adapter that
+            cannot be gone on with.
     """
     manifest = start.read("manifest.json")
     base, lora = manifest["base"], dict(manifest["lora"])
@@ -211,6 +213,14 @@ def feedback_config(config: Config, start: Run) -> Config:
             f"run {start.name} was trained on '{base['name']}', and model.base is '{config.model.base}'",
             where="--start",
             action="Start from a run on the same base model.",
+        )
+    if before := held_out_before(start, config):
+        listed = ", ".join(f"{key} = {value}" for key, value in before.items())
+        raise ConfigError(
+            f"run {start.name} was trained on conversations that are held out now; it had {listed}",
+            where="--start",
+            needed="held-out conversations that the start never saw: by them a run on feedback is limited and judged",
+            action="Restore these settings, or train anew first.",
         )
     if lora["init_weights"] == "pissa":  # on disk it is a plain adapter of twice the rank
         if lora["use_rslora"]:

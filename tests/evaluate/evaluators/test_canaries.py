@@ -1,6 +1,7 @@
 import json
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from duologue.evaluate.canaries import (
 )
 from duologue.evaluate.evaluators import memorisation
 from duologue.evaluate.observed import Observed, Score
+from duologue.messages import Conversation, Message
 from tests.engine.fitting import fit
 from tests.engine.made import a_job
 from tests.evaluate.evaluators.numbers import known, observed, one
@@ -101,10 +103,14 @@ def test_examples_are_the_canary_and_its_look_alikes_in_order() -> None:
     assert [example.source for example in examples] == [
         conversation.source for conversation in canary_conversations(made, seed=3, num_alternatives=5)
     ]
-    assert len(examples) == 12 and known_canaries(made).keys() <= {example.source for example in examples}
+    assert len(examples) == 12 and known_canaries(made, ()).keys() <= {example.source for example in examples}
     short = RenderSettings(user_name="You", max_length_tokens=8)
     with pytest.raises(DataError, match="does not fit"):
         canary_examples(made, FakeTokenizer(), character=LILA, settings=short, seed=3)
+
+
+def all_trained(made: Sequence[Canary]) -> dict[str, bool]:
+    return known_canaries(made, [canary.conversation() for canary in made])
 
 
 def with_canaries(nats_of_the_true_one: float) -> Observed:
@@ -119,7 +125,7 @@ def with_canaries(nats_of_the_true_one: float) -> Observed:
 
 
 def test_a_model_that_learned_the_secrets_is_caught_and_one_that_did_not_is_not() -> None:
-    about = known(canaries=known_canaries(make_canaries(1, 6)))
+    about = known(canaries=all_trained(make_canaries(1, 6)))
     caught = one(memorisation.measure(about, with_canaries(44.0), with_canaries(5.0)), "privacy.canary_exposure")
     assert (caught.tuned, caught.verdict, caught.num) == (7.0, "worse", 6)
     assert caught.details is not None and caught.details["most_that_can_be_seen"] == 7.0
@@ -130,6 +136,22 @@ def test_a_model_that_learned_the_secrets_is_caught_and_one_that_did_not_is_not(
 def test_a_canary_that_was_not_trained_on_and_one_without_look_alikes_have_no_exposure() -> None:
     scores = {"canary/a:0": 1.0, "canary/a:1": 2.0, "canary/b:0": 1.0, "canary/b:1": 2.0, "canary/c:0": 1.0}
     assert exposures(scores, {"canary/a:0": True, "canary/b:0": False, "canary/c:0": True}) == {"canary/a:0": 1.0}
+
+
+def test_a_canary_that_was_held_out_or_redacted_does_not_pass_for_a_secret_that_was_kept() -> None:
+    made = make_canaries(1, 6)
+    redacted = Message("assistant", made[1].reply.replace(made[1].secret, "[number]"))
+    asked = Conversation((Message("user", made[2].reply), Message("assistant", "I forgot.")), "a.json:9")
+    train = (made[0].conversation(), Conversation((Message("user", "Well?"), redacted), "a.json:8"), asked)
+    canaries = known_canaries(made, train)
+    assert [source for source, was_trained in canaries.items() if was_trained] == [made[0].source]
+
+    about = known(canaries=canaries)
+    found = one(memorisation.measure(about, with_canaries(44.0), with_canaries(5.0)), "privacy.canary_exposure")
+    assert found.num == 1 and found.details is not None and found.details["num_not_trained"] == 5
+    about = known(canaries=known_canaries(made, ()))
+    none = one(memorisation.measure(about, with_canaries(44.0), with_canaries(44.0)), "privacy.canary_exposure")
+    assert none.tuned is None and "no training conversation holds one of the 6 canaries" in none.fault
 
 
 def test_without_canaries_it_says_how_to_get_them() -> None:
@@ -143,7 +165,7 @@ def test_the_bundled_model_gives_a_canary_away_after_training_on_it_and_not_befo
     tokenizer = open_trainer("hf").tokenizer(base)
     made = make_canaries(11, 2)
     examples = canary_examples(made, tokenizer, character=LILA, settings=SETTINGS, seed=3, num_alternatives=15)
-    true = [example for example in examples if example.source in known_canaries(made)]
+    true = [example for example in examples if example.source in all_trained(made)]
     job = a_job(
         base,
         tmp_path,
@@ -162,7 +184,7 @@ def test_the_bundled_model_gives_a_canary_away_after_training_on_it_and_not_befo
         finally:
             generator.close()
         by_source = {example.source: value for example, value in zip(examples, nats, strict=True)}
-        found.append(exposures(by_source, known_canaries(made)))
+        found.append(exposures(by_source, all_trained(made)))
     before, after = found
     assert set(after.values()) == {4.0}  # the first of 16
     assert sum(before.values()) / len(before) < 3.0

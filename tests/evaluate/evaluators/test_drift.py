@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from duologue.evaluate.evaluators import drift
@@ -38,6 +39,39 @@ def test_a_reply_that_grows_by_a_word_each_turn_grows_by_ten_words_in_ten_turns(
     }
     assert found.details["tuned"]["late"]["mean"] == 35.5
     assert found.details["tuned"]["by_turn"][39] == [40, 40.0]
+
+
+def test_the_slope_is_that_of_a_regression_with_a_level_for_each_dialogue_however_long_each_is() -> None:
+    lengths = {"short": 20, "middle": 27, "whole": 40}
+    draw = np.random.default_rng(3)
+    levels = (0, 90, 30)
+    words = {
+        name: draw.integers(1, 60, size=turns) + level
+        for (name, turns), level in zip(lengths.items(), levels, strict=True)
+    }
+
+    def said(counts: dict[str, np.ndarray]) -> Observed:
+        return voices.model(
+            *(
+                voices.dialogue(
+                    *((f"Turn {at}?", " ".join(["word"] * num)) for at, num in enumerate(row)), name=name, long=True
+                )
+                for name, row in counts.items()
+            )
+        )
+
+    steady = said({name: np.full(turns, 7) for name, turns in lengths.items()})
+    found = voices.by_name(drift.measure(voices.known(), steady, said(words)))["drift_length"]
+
+    turns = np.concatenate([np.arange(num) for num in lengths.values()]) / 10
+    dummies = np.repeat(np.eye(len(lengths)), list(lengths.values()), axis=0)
+    fitted, *_ = np.linalg.lstsq(np.column_stack([turns, dummies]), np.concatenate(list(words.values())), rcond=None)
+    assert found.base == pytest.approx(0)
+    assert found.tuned == pytest.approx(fitted[0])
+
+    growing = said({name: np.arange(1, num + 1) for name, num in lengths.items()})
+    grown = voices.by_name(drift.measure(voices.known(), steady, growing))["drift_length"]
+    assert (grown.tuned, grown.low, grown.high) == pytest.approx((10, 10, 10))
 
 
 def test_a_character_that_wears_off_is_caught_by_the_voice_and_one_that_stays_is_not() -> None:

@@ -147,7 +147,7 @@ def test_an_account_is_erased_with_every_byte_of_its_chats_memories_and_settings
         assert len(sessions.list_sessions(character=ids[ada], user=jonas)) == 1
     with contextlib.closing(MemoryStore.open(bea / "memory.sqlite")) as memory:
         assert memory.count_lines(scope=Scope(user=jonas, character=ids[bea]))
-    assert [each.chosen for each in duels.preferences(ada, character=ids[ada])] == ["Tea."]
+    assert [each.left_reply for each in duels.picked(ada, character=ids[ada])] == ["Tea."]
     left = json.loads(run("list", str(tmp_path), "--json").stdout)["accounts"]
     assert [account["name"] for account in left] == ["ida", "jonas"]
 

@@ -14,7 +14,7 @@ from duologue.chat.open import load_folder_character
 from duologue.chat.sessions import Sessions
 from duologue.config import Config
 from duologue.errors import DataError, GuardError
-from duologue.guard import ContentPolicy, Rating, is_surely_harmless
+from duologue.guard import ContentPolicy, Rating, find_crisis, is_surely_harmless
 from duologue.messages import Correction, Opinion, Preference
 
 _HERE = "local"  # the account of whoever sits at this machine
@@ -37,13 +37,15 @@ def collect_feedback(
         DataError: A database is damaged or cannot be reached.
     """
     member = Member.of(load_folder_character(folder, config))
-    rating, fought = config.guard.rating, _duels(folder, member.model_id)
-    if not database_url and not (folder / "chats.sqlite").is_file():
-        return _feedback(_checked(fought, Counter(), rating=rating), Counter(), {})
-    with closing(Sessions.open(database_url or folder / "chats.sqlite", notify=notify)) as sessions:
-        chats = sessions.marks.count_consents(character=member.model_id)
-        found, dropped = _collect_all(sessions, member, rating=rating)
-    found = [*found, *_checked(fought, dropped, rating=rating)]
+    rating = config.guard.rating
+    found: list[Found] = []
+    dropped: Counter[str] = Counter()
+    chats: dict[str, int] = {}
+    if database_url or (folder / "chats.sqlite").is_file():
+        with closing(Sessions.open(database_url or folder / "chats.sqlite", notify=notify)) as sessions:
+            chats = sessions.marks.count_consents(character=member.model_id)
+            found, dropped = _collect_all(sessions, member, rating=rating)
+    found += _checked(_duels(folder, member.model_id, dropped), dropped, rating=rating)
     return _feedback(found, dropped, chats)
 
 
@@ -182,6 +184,15 @@ def _said(piece: Preference | Opinion | Correction) -> Hashable:
     return type(piece), piece.context, _replies(piece), is_liked
 
 
-def _duels(folder: Path, character: str) -> list[Found]:
+def _duels(folder: Path, character: str, dropped: Counter[str]) -> list[Found]:
     """Return the duels that were picked at this machine: those of other accounts have nobody's consent."""
-    return [Found("duel", piece) for piece in duels.preferences(folder, character=character, account=_HERE)]
+    found = []
+    for duel in duels.picked(folder, character=character, account=_HERE):
+        piece = duels.preference_of(duel)
+        if piece is None:
+            dropped["unfinished"] += 1
+        elif piece.context and find_crisis(piece.context[-1].content):
+            dropped["crisis"] += 1
+        else:
+            found.append(Found("duel", piece))
+    return found

@@ -130,21 +130,25 @@ def _block(reply: Heard) -> tuple[str, int]:
 
 
 def _sums(points: Sequence[Point], units: Sequence[tuple[str, int]]) -> "NDArray[np.float64]":
-    """Return for each block: how many, and the sums of x, y, xx and xy, where y is held against its dialogue's mean.
+    """Return for each block: how many, and the sums of x, y, xx and xy, both held against the means of their dialogue.
 
-    The mean is taken out so that dialogues of different levels make no slope when their blocks are drawn unevenly.
+    The means are taken out so that dialogues of different levels make no slope when their blocks are drawn unevenly,
+    and dialogues of different lengths no flatter one than each of them has (the within estimator of panel data,
+    Wooldridge 2010, Econometric Analysis of Cross Section and Panel Data, section 10.5).
     """
     import numpy as np
 
-    dialogues: dict[tuple[str, int], list[float]] = {}
-    for reply, value in points:
-        dialogues.setdefault((reply.unit, reply.seed), []).append(value)
-    means = {key: sum(values) / len(values) for key, values in dialogues.items()}
     row_of = {unit: row for row, unit in enumerate(units)}
-    table = np.zeros((len(units), 5))
+    dialogues: dict[tuple[str, int], list[Point]] = {}
     for reply, value in points:
         if _block(reply) in row_of:
-            x, y = reply.turn / _PER_TURNS, value - means[reply.unit, reply.seed]
+            dialogues.setdefault((reply.unit, reply.seed), []).append((reply, value))
+    table = np.zeros((len(units), 5))
+    for said in dialogues.values():
+        mean_x = sum(reply.turn for reply, _ in said) / len(said) / _PER_TURNS
+        mean_y = sum(value for _, value in said) / len(said)
+        for reply, value in said:
+            x, y = reply.turn / _PER_TURNS - mean_x, value - mean_y
             table[row_of[_block(reply)]] += (1.0, x, y, x * x, x * y)
     return table
 
@@ -178,4 +182,4 @@ def _by_turn(points: Sequence[Point]) -> list[list[float]]:
     return [[turn, round(sum(values) / len(values), 4)] for turn, values in sorted(turns.items())]
 
 
-EVALUATOR = Evaluator("drift", 1, measure)
+EVALUATOR = Evaluator("drift", 2, measure)

@@ -248,7 +248,12 @@ def _gap_interval(
 def _exposure(known: Known, base: Observed, tuned: Observed) -> Measure:
     name, unit = "privacy.canary_exposure", "bits"
     if not any(known.canaries.values()):
-        reason = "no canaries were put into the training data; evaluation.canaries names their file"
+        reason = (
+            f"no training conversation holds one of the {len(known.canaries)} canaries of evaluation.canaries: put "
+            "them into the data, more of them if they were held out, and train again"
+            if known.canaries
+            else "no canaries were put into the training data; evaluation.canaries names their file"
+        )
         return unmeasured(name, unit=unit, better="lower", definition=_EXPOSURE, reason=reason)
     sides = []
     for side in (base, tuned):
@@ -270,6 +275,7 @@ def _exposure(known: Known, base: Observed, tuned: Observed) -> Measure:
         details={
             "highest": {"base": max(first), "tuned": max(second)},
             "most_that_can_be_seen": most,
+            "num_not_trained": sum(not was_trained for was_trained in known.canaries.values()),
             "num_without_scores": sum(known.canaries.values()) - len(shared),
         },
     )

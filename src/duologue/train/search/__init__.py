@@ -2,7 +2,7 @@
 
 from duologue.train.search.budget import Budget
 from duologue.train.search.loop import Predictions, Watch, run_search
-from duologue.train.search.records import TrialRecord, TrialState, best_of, read_records, write_json
+from duologue.train.search.records import TrialRecord, TrialState, best_of, read_records, start_of, write_json
 from duologue.train.search.space import Axis, Settings, Space, changed_keys, make_space, set_lines, with_settings
 from duologue.train.search.study import Study
 from duologue.train.search.trial import NUM_LOOKS, TrialMaker, halves
@@ -26,6 +26,7 @@ __all__ = [
     "read_records",
     "run_search",
     "set_lines",
+    "start_of",
     "with_settings",
     "write_json",
 ]

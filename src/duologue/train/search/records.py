@@ -56,6 +56,11 @@ def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return min(finished, key=lambda record: (record.loss or 0.0, record.number)) if finished else None
 
 
+def start_of(records: Sequence[TrialRecord], start: Settings) -> TrialRecord | None:
+    """Return the finished trial of the settings as they are: the first one, or the one that was done again for it."""
+    return next((record for record in records if record.settings == start and record.loss is not None), None)
+
+
 def read_records(folder: Path) -> tuple[TrialRecord, ...]:
     """Return the trials of a search, in order.
 

@@ -4,7 +4,8 @@ Usage: python scripts/make_report_screenshots.py RUN|PAGE [--section ID …] [--
 
 RUN is the folder of a run that was measured; its report.html is taken. PAGE is any page that `duologue eval` wrote.
 With sections (character, replies, distributions, speed, …) only these are taken, each as a picture of its own; without,
-what is seen first, as report-desk-light, report-desk-dark, report-phone-light and report-phone-dark. The numbers on a picture are those of the run: take one that was measured, never one made by hand.
+what is seen first: report-desk-light, report-desk-dark, report-phone-light, report-phone-dark. The numbers on a picture
+are those of the run: take one that was measured, never one made by hand.
 """
 
 import argparse

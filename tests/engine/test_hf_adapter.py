@@ -170,6 +170,21 @@ def test_every_kind_of_adapter_learns_on_every_weight_format(quantization, setti
     assert bool(layer.lora_variant) == bool(settings.get("use_dora"))
 
 
+def test_nf4_weights_stay_as_they_were_loaded_when_the_model_is_evaluated(small_model):
+    """On a processor with AVX-512 BF16, bitsandbytes repacks them at the first evaluation unless it is kept from it."""
+    model = load_model(BaseModel(small_model, quantization="nf4")).eval()
+    layers = [layer for layer in model.modules() if isinstance(layer, Linear4bit)]
+    before = [(layer.weight.data.clone(), layer.weight.quant_state.absmax.clone()) for layer in layers]
+    with torch.no_grad():
+        model(torch.tensor([[1, 2, 3]]))
+    for layer, (weight, scales) in zip(layers, before, strict=True):
+        assert torch.equal(layer.weight.data, weight)
+        assert torch.equal(layer.weight.quant_state.absmax, scales)
+    features = torch.randn(1, layers[0].in_features, requires_grad=True)
+    layers[0](features).sum().backward()
+    assert features.grad.abs().sum() > 0
+
+
 # --------------------------------------------------------------------------------------------------------------- init
 
 

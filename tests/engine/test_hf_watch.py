@@ -103,7 +103,9 @@ def test_the_best_weights_are_kept_when_later_evaluations_are_worse(tiny_model, 
     """The held-out loss is made up: best at step 4, then worse."""
     made_up = iter([3.0, 2.0, 2.5, 2.4, 2.6])
     monkeypatch.setattr(
-        Evaluations, "_measure", lambda self, step, must_stop: Measured({"validation_loss": next(made_up)}, ())
+        Evaluations,
+        "_measure",
+        lambda self, step, must_stop, draws_replies: Measured({"validation_loss": next(made_up)}, ()),
     )
     examples = some_examples(8)
     job = a_job(

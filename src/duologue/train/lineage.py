@@ -70,7 +70,7 @@ def read_lineage(run: Run) -> Lineage | None:
             method=told["method"],
             beta=run.read("resolved.json")["feedback"]["beta"],
             **{name: told[name] for name in Lineage.__slots__ if name.startswith("num_")},
-            kept_share=run.read("manifest.json")["feedback"].get("kept_share", 1.0) if run.is_finished else 1.0,
+            kept_share=run.read("manifest.json").get("feedback", {}).get("kept_share", 1.0) if run.is_finished else 1.0,
             unused=tuple(told["unused"]),
             collected=account.get("used", {}),
             dropped=account.get("dropped", {}),

@@ -121,6 +121,8 @@ def load_model(base: BaseModel, *, on: torch.device | None = None) -> HfModel:
         ) from error
     model.requires_grad_(False)
     model.config.use_cache = False
+    for layer in model.modules():
+        _keep_weights_as_loaded(layer)
     return model
 
 
@@ -252,7 +254,18 @@ def quantised(layer: nn.Linear, base: BaseModel) -> nn.Module:
         new.weight = Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
     if has_bias:
         new.bias = layer.bias
+    _keep_weights_as_loaded(new)
     return new.to(device())
+
+
+def _keep_weights_as_loaded(layer: nn.Module) -> None:
+    """Forbid bitsandbytes to repack a layer's NF4 weights when it is first evaluated on a CPU with AVX-512 BF16.
+
+    The repacked layout rounds the scales to bfloat16, has no gradient, and is not what `dequantize_4bit` reads: a run
+    that evaluates itself would go on training on other weights.
+    """
+    if isinstance(layer, Linear4bit):
+        layer.support_avx512bf16_for_cpu = False
 
 
 def _not_there(name: str, error: Exception) -> EngineError:

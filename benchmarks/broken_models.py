@@ -53,10 +53,11 @@ from duologue.train import find_adapter, newest_unfinished, read_history, user_h
 
 BASE = "bundled:smollm2-135m"
 HEALTHY = "healthy"
-OTHER_TEMPLATE = (  # of Vicuna's form: plain words; the end is a token of this vocabulary, or it could not be learned
+OTHER_END = "<issue_closed>"  # a token of this vocabulary that ends nothing in the bundled model's own format
+OTHER_TEMPLATE = (  # of Vicuna's form: plain words
     "{% for message in messages %}{% if message.role == 'system' %}{{ message.content }}\n\n"
     "{% elif message.role == 'user' %}USER: {{ message.content }}\n"
-    "{% else %}ASSISTANT: {{ message.content }}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% else %}ASSISTANT: {{ message.content }}" + OTHER_END + "\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT: {% endif %}"
 )
 RIGHT_MEASURES: dict[str, tuple[str, ...]] = {
@@ -185,7 +186,7 @@ def other_template(work: Path) -> Path:
     path, partial = work / "other-template.gguf", work / "partial.gguf"
     if not path.is_file():
         command = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", "--force"]
-        command += ["--chat-template", OTHER_TEMPLATE, str(bundled_file(BASE)), str(partial)]
+        command += ["--chat-template", OTHER_TEMPLATE, "--special-token", "eos", OTHER_END, str(bundled_file(BASE)), str(partial)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.replace(partial, path)
     return path

@@ -65,6 +65,7 @@ card = "character.png"
 _HOME = """[guard]
 requests_per_minute = 1000000000
 burst = 1000000000
+page_requests_per_minute = 1000000000
 reply_tokens_per_minute = 1000000000
 reply_tokens_per_day = 1000000000000
 """

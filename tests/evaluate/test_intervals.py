@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from duologue.errors import DataError
 from duologue.evaluate.intervals import Interval, make_measure, paired_mean, paired_ratio, unmeasured, verdict_of
+from duologue.evaluate.measure import Measure
 
 VALUES = st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=12)
 
@@ -133,3 +134,31 @@ def test_a_difference_that_may_lie_on_the_real_data_may_be_as_near_as_can_be() -
     without_draws = Interval(5.0, 4.6, -0.8, 0.0, 20)  # from 4.2 to 5.0, with 4.5 between them
     assert verdict_of(without_draws, better="nearer", reference=4.5, same_within=0.3) == "unclear"
     assert verdict_of(without_draws, better="nearer", reference=4.5, same_within=0.5) == "same"
+
+
+def share(base: list[float], tuned: list[float]) -> Measure:
+    found = paired_mean(base, tuned, seed=0, num_draws=400)
+    return make_measure(found, name="test.share", unit="share", better="lower", definition="test", same_within=0.02)
+
+
+def test_a_share_of_none_among_few_has_the_width_of_what_was_not_seen() -> None:
+    few, many = share([0.0] * 14, [0.0] * 14), share([0.0] * 400, [0.0] * 400)
+
+    assert few.high == pytest.approx(0.2316, abs=1e-4) and few.low == -few.high  # Clopper and Pearson: 0 of 14
+    assert (few.verdict, many.verdict) == ("unclear", "same")
+    assert many.high == pytest.approx(0.00918, abs=1e-5)
+
+
+@pytest.mark.parametrize("num, verdict", [(1, "unclear"), (5, "unclear"), (6, "worse")])
+def test_a_share_of_all_against_none_is_sure_as_the_sign_test_is(num: int, verdict: str) -> None:
+    assert share([0.0] * num, [1.0] * num).verdict == verdict
+
+
+def test_the_interval_of_a_rare_share_holds_the_truth_where_often_nothing_is_seen() -> None:
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(300):
+        sides = [(rng.random(14) < rate).astype(float).tolist() for rate in (0.01, 0.05)]
+        found = share(*sides)
+        hits += found.low <= 0.04 <= found.high
+    assert hits / 300 >= 0.92  # without a width where nothing was seen: about half

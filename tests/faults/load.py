@@ -25,7 +25,7 @@ config = make_config({
     "model": {"base": "fake"},
     "data": {"train": ["none.json"]},
     "server": {"max_waiting": 60, "shutdown_seconds": float(sys.argv[2])},
-    "guard": {"burst": 100000, "requests_per_minute": 100000},
+    "guard": {"burst": 100000, "requests_per_minute": 100000, "page_requests_per_minute": 1000000},
 }, where="test")
 bot = make_bot(folder, generator=FakeGenerator(reply="word " * 2000, delay_seconds=0.02), config=config)
 home = Home(server=config.server, guard=config.guard, age=config.age)

@@ -79,7 +79,7 @@ def served(root: Path, *, is_made: bool = False) -> Iterator[Served]:
     if not is_made:
         make_home(root)
     home = load_home(root)
-    limits = {"requests_per_minute": 100_000, "burst": 100_000}
+    limits = {"requests_per_minute": 100_000, "burst": 100_000, "page_requests_per_minute": 1_000_000}
     home = home.model_copy(update={"guard": home.guard.model_copy(update=limits)})
     people, shelf = People(root / "people.json"), Shelf(4)
 

@@ -107,7 +107,7 @@ def test_a_flood_of_addresses_is_bounded_and_does_not_free_the_one_that_is_at_it
     counts = limited._counts
 
     assert isinstance(counts, MemoryCounts)
-    assert len(counts) <= 50 * 9
+    assert len(counts) <= 50 * 12
     assert num_granted(limited, ("account:ann",)) == 0
 
 

@@ -84,7 +84,7 @@ class GatedGenerator(FakeGenerator):
 
 def make_test_config(**guard: object) -> Config:
     tree = {"model": {"base": "fake"}, "data": {"train": ["none.json"]}, "server": {"max_waiting": 2}}
-    generous = {"requests_per_minute": 100_000, "burst": 100_000}
+    generous = {"requests_per_minute": 100_000, "burst": 100_000, "page_requests_per_minute": 1_000_000}
     return make_config({**tree, "guard": {**generous, **guard}}, where="test")
 
 

@@ -1,11 +1,13 @@
 """The one way to a reply: counted, fair, and ended once its visitor may no longer read it."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 from starlette.types import Scope
 
@@ -144,6 +146,36 @@ def test_what_is_left_is_in_the_headers_openai_and_the_ietf_name(tmp_path: Path)
     assert int(refused.headers["retry-after-ms"]) <= 60_000
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert "x-ratelimit-limit-requests" not in other.headers
+
+
+def test_every_request_of_the_page_is_counted_and_a_reply_is_not_taken_from_the_api_for_it(tmp_path: Path) -> None:
+    config = make_test_config(page_requests_per_minute=8)
+    bot = make_bot(tmp_path, generator=FakeGenerator(reply="one two three"), config=config)
+    with running(bot, config=config) as server:
+        asked = [httpx.get(f"{server.url}{path}") for path in ("/page/state", "/page/nothing", "/page/state")]
+        static = httpx.get(f"{server.url}/page/static/base.js")
+        reply = httpx.post(f"{server.url}/v1/chat/completions", json=BODY)
+
+    assert [each.status_code for each in asked] == [200, 404, 429]
+    assert asked[2].json()["error"]["code"] == "rate_limit_exceeded"
+    assert "at most 8 per minute" in asked[2].json()["error"]["message"]
+    assert 1 <= int(asked[2].headers["retry-after"]) <= 8
+    assert (static.status_code, reply.status_code) == (200, 200)
+
+
+def test_openais_client_does_not_try_again_when_the_days_tokens_are_used_up(tmp_path: Path) -> None:
+    config = make_test_config(reply_tokens_per_day=2)
+    bot = make_bot(tmp_path, generator=FakeGenerator(reply="one two three four five six"), config=config)
+    with running(bot, config=config) as server, openai.OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+        client.chat.completions.create(**BODY)
+        began = time.monotonic()
+        with pytest.raises(openai.RateLimitError) as caught:
+            client.chat.completions.create(**BODY)
+
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert int(caught.value.response.headers["retry-after"]) > 60
+    assert caught.value.response.request.headers["x-stainless-retry-count"] == "0"
+    assert time.monotonic() - began < 5
 
 
 def test_the_tokens_of_a_reply_are_spent_at_its_end(tmp_path: Path) -> None:

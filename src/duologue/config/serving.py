@@ -20,6 +20,8 @@ class GuardSection(Section):
     """Replies one visitor may ask for per minute, sustained."""
     burst: PositiveInt = 10
     """Replies one visitor may ask for at once."""
+    page_requests_per_minute: PositiveInt = 1200
+    """Requests of the page of any kind (searches, edits, imports) for one visitor; a quarter of that at once."""
     reply_tokens_per_minute: PositiveInt = 20_000
     """Tokens that may be generated for one visitor per minute, sustained."""
     reply_tokens_per_day: PositiveInt = 2_000_000

@@ -8,7 +8,7 @@ normal one (Hesterberg, What Teachers Should Know About the Bootstrap, 2015, sec
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -113,8 +113,7 @@ def verdict_of(
         same_within: Half the width of the band in which a difference is of no interest, in the measure's own unit. A
             difference that is surely within the band is `same`, also where it is surely not zero.
 
-    Where all units differ by the same, as shares do where every reply is alike, the interval has no width: fewer than
-    six of them say nothing.
+    Where all units differ by the same the interval has no width: fewer than six of them say nothing.
     """
     if better == "neither" or (better == "nearer" and reference is None):
         return "only shown"
@@ -157,6 +156,8 @@ def make_measure(
         part: What it is about when a measure comes several times.
         details: Further numbers and examples.
     """
+    if unit == "share":
+        interval = _with_what_was_not_seen(interval)
     return Measure(
         name=name,
         unit=unit,
@@ -190,6 +191,19 @@ def unmeasured(name: str, *, unit: str, better: Better, definition: str, reason:
         part=part,
         fault=reason,
     )
+
+
+def _with_what_was_not_seen(interval: Interval) -> Interval:
+    """Return the interval of a share, with a width also where all units differed alike and no draw could differ.
+
+    None of n units was otherwise, so fewer than 1 - 0.025 ** (1 / n) of all are, about 3.7 / n (Clopper and Pearson,
+    The Use of Confidence or Fiducial Limits, 1934, at no success); and those may differ by anything from -1 to 1.
+    """
+    if interval.low != interval.high:
+        return interval
+    unseen = 1 - _TAIL ** (1 / interval.num)
+    seen = interval.low * (1 - unseen)
+    return replace(interval, low=seen - unseen, high=seen + unseen)
 
 
 def _check(base: Sequence[tuple[float, float]], tuned: Sequence[tuple[float, float]]) -> None:

@@ -1,4 +1,4 @@
-"""What a visitor may ask for: requests and generated tokens, counted under every name the visitor is known by."""
+"""What a visitor may ask for: replies, generated tokens, requests of the page, counted under every name of theirs."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from duologue.guard.rate import MAX_CLIENTS, Allowance, Charge, Counts, MemoryCo
 # People of one household or office come from one address. Where accounts tell them apart, their address gets more.
 SHARED_ADDRESS_FACTOR = 4
 _NAMES_PER_CLIENT = 3  # key, account, address
+_BURST_PART = 4  # of what the page may ask in a minute is granted at once
 _SHOWN = ("requests", "tokens")
 
 
@@ -50,7 +51,10 @@ class Limits:
             "tokens": f"at most {settings.reply_tokens_per_minute} per minute",
             "day": f"at most {settings.reply_tokens_per_day} per day",
         }
-        own = MemoryCounts(max_clients=max_clients * _NAMES_PER_CLIENT * len(self._quotas))
+        per_minute = settings.page_requests_per_minute
+        self._page = Quota("page", max(1, per_minute // _BURST_PART), 60.0 / per_minute)
+        self._needed["page"] = f"at most {per_minute} per minute"
+        own = MemoryCounts(max_clients=max_clients * _NAMES_PER_CLIENT * len(self._needed))
         self._counts: Counts = own
         self._shared = None
         if redis_url:
@@ -107,6 +111,20 @@ class Limits:
         if grant.refusal:
             raise grant.refusal
         return grant.requests
+
+    def take_page_request(self, names: Sequence[str]) -> None:
+        """Grant one request of the page, whatever it asks for.
+
+        Args:
+            names: As for `ask`.
+
+        Raises:
+            GuardError: As `take`.
+        """
+        outcome = self._counts.charge(_charges(names, {self._page: 1}))
+        if outcome.wait_seconds:
+            self.num_refused += 1
+            raise too_many("requests", self._needed["page"], outcome.wait_seconds)
 
     def spend(self, names: Sequence[str], *, num_tokens: int) -> None:
         """Count tokens that were generated; more than is left is a debt that the next request waits for."""

@@ -29,6 +29,8 @@ _GUARD_STATUS = {
 _GUARD_CODE = {"too_long_for_context": "context_length_exceeded", "content_policy": "content_policy_violation"}
 _FIELDS = ("prompt", "response_format", "grammar", "json_schema")
 _DISK_RETRY_SECONDS = 30.0
+# OpenAI's clients pass over a longer Retry-After and try again within seconds, unless they are told not to.
+_LONGEST_RETRY_SECONDS = 60.0
 _TYPES = {429: "rate_limit_error", 503: "unavailable_error", 500: "server_error"}
 
 
@@ -65,10 +67,13 @@ class ApiError(Exception):
         """Return `Retry-After` in whole seconds, and what OpenAI's clients read in milliseconds, when waiting helps."""
         if not self.retry_after_seconds:
             return {}
-        return {
+        headers = {
             "Retry-After": str(max(1, math.ceil(self.retry_after_seconds))),
             "retry-after-ms": str(math.ceil(self.retry_after_seconds * 1000)),
         }
+        if self.retry_after_seconds > _LONGEST_RETRY_SECONDS:
+            headers["x-should-retry"] = "false"
+        return headers
 
 
 def as_api_error(error: DuologueError) -> ApiError:

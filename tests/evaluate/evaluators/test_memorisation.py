@@ -66,7 +66,7 @@ def test_a_model_that_invents_is_not_taken_for_one_that_remembers() -> None:
     honest = replies_of(invented, name="base")
     found = memorisation.measure(known(TRAIN, HELD_OUT), honest, honest)
     assert one(found, "privacy.verbatim_spans").tuned == one(found, "privacy.continued_verbatim").tuned == 0.0
-    assert {measure.verdict for measure in found} <= {"same", "not measured"}
+    assert {measure.verdict for measure in found} <= {"same", "unclear", "not measured"}
 
 
 def test_what_was_also_held_out_or_said_to_the_model_is_no_memory() -> None:

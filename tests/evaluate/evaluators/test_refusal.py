@@ -77,7 +77,7 @@ def test_a_model_that_refuses_everything_is_worse_and_nothing_else_is_said() -> 
     bad = voices.changed(good, lambda text: "I'm sorry, but I can't help with that.")
     measures = voices.by_name(refusal.measure(voices.known(), good, bad))
     assert (measures["refuses"].base, measures["refuses"].tuned, measures["refuses"].verdict) == (0, 1, "worse")
-    assert measures["says_it_is_a_model"].verdict == "same"
+    assert (measures["says_it_is_a_model"].tuned, measures["says_it_is_a_model"].verdict) == (0, "unclear")
 
 
 def test_a_card_of_a_machine_may_say_so() -> None:

@@ -71,7 +71,8 @@ def make_character(
 @contextlib.contextmanager
 def served(root: Path, *, engine: str = "fake") -> Iterator[ServedHome]:
     home: Home = load_home(root)
-    home = home.model_copy(update={"guard": home.guard.model_copy(update={"requests_per_minute": 9999, "burst": 9999})})
+    generous = {"requests_per_minute": 9999, "burst": 9999, "page_requests_per_minute": 1_000_000}
+    home = home.model_copy(update={"guard": home.guard.model_copy(update=generous)})
     shelf = Shelf()
 
     def open_one(folder: Path, config: Any, *, adapter: Any) -> Any:

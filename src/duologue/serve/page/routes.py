@@ -1,12 +1,13 @@
 """What the page's elements ask: `/page/`. It is private to the page: it may change with any version."""
 
+from collections.abc import Callable
 from importlib import resources
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from duologue.serve.core import Core
+from duologue.serve.core import Core, counted_names
 from duologue.serve.library import Entry
 from duologue.serve.page.card_tokens import token_routes
 from duologue.serve.page.characters import character_routes
@@ -30,6 +31,7 @@ _PARTS = (
 def make_page_routes(core: Core) -> APIRouter:
     """Return every route under `/page/`."""
     router = APIRouter(prefix="/page")
+    counted = APIRouter(dependencies=[Depends(_counting(core))])
 
     @router.get("/static/{name}")
     def static(name: str) -> Response:
@@ -45,7 +47,7 @@ def make_page_routes(core: Core) -> APIRouter:
             raise ApiError(404, f"the page does not speak '{language}'", code="not_found")
         return JSONResponse(words(language), headers={"Cache-Control": "no-cache"})
 
-    @router.get("/state")
+    @counted.get("/state")
     async def state(request: Request) -> JSONResponse:
         visitor = visitor_of(request.scope)
         entries = await run_in_threadpool(core.library.entries)
@@ -62,13 +64,23 @@ def make_page_routes(core: Core) -> APIRouter:
         )
 
     for make in _PARTS:
-        router.include_router(make(core))
+        counted.include_router(make(core))
 
-    @router.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    @counted.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def no_such_route(request: Request) -> Response:
         raise ApiError(404, f"there is no {request.method} {request.url.path}", code="not_found")
 
+    router.include_router(counted)
     return router
+
+
+def _counting(core: Core) -> Callable[[Request], None]:
+    """Return what counts every request of a visitor; replies are counted where they are started as well."""
+
+    def count(request: Request) -> None:
+        core.limits.take_page_request(counted_names(request.scope, visitor_of(request.scope)))
+
+    return count
 
 
 def _listed(entry: Entry, *, shows_fault: bool) -> dict[str, object]:

@@ -34,6 +34,7 @@ from duologue.store import is_of_storage
 # What an admin may change from the page. Addresses, proxies and who is believed stay in the file.
 HOME_KEYS = (
     *("guard.rating", "guard.requests_per_minute", "guard.burst", "guard.reply_tokens_per_minute"),
+    *("guard.page_requests_per_minute",),
     *("guard.reply_tokens_per_day", "guard.max_input_chars", "guard.discloses_ai", "guard.break_reminder_minutes"),
     *("guard.crisis_region", "server.max_waiting", "server.max_models"),
 )

@@ -186,7 +186,8 @@ def other_template(work: Path) -> Path:
     path, partial = work / "other-template.gguf", work / "partial.gguf"
     if not path.is_file():
         command = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata", "--force"]
-        command += ["--chat-template", OTHER_TEMPLATE, "--special-token", "eos", OTHER_END, str(bundled_file(BASE)), str(partial)]
+        command += ["--chat-template", OTHER_TEMPLATE, "--special-token", "eos", OTHER_END]
+        command += [str(bundled_file(BASE)), str(partial)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.replace(partial, path)
     return path

@@ -42,7 +42,7 @@ from duologue.config import Config, load_config
 from duologue.data import load_splits, make_examples
 from duologue.engine import Adapter, BaseModel, Generator, open_generator, open_trainer, write_lora_gguf
 from duologue.engine.bundled import bundled_file
-from duologue.evaluate import Known, load_suite, make_work
+from duologue.evaluate import Known, Opener, Subject, load_suite, make_work
 from duologue.evaluate.keep import digest_of, read_observed, write_observed
 from duologue.evaluate.measure import Measure
 from duologue.evaluate.observe import Work, observe
@@ -61,7 +61,7 @@ OTHER_TEMPLATE = (  # of Vicuna's form: plain words
     "{% if add_generation_prompt %}ASSISTANT: {% endif %}"
 )
 RIGHT_MEASURES: dict[str, tuple[str, ...]] = {
-    "wrong template": ("character.broken",),
+    "wrong template": ("character.ends_by_itself", "character.broken"),
     "loop": ("character.loops",),
     "other character": ("character.facts_contradicted", "language.bits_per_byte"),
     "memorised": ("privacy.continued_verbatim",),
@@ -86,9 +86,9 @@ class Sizes:
 
 
 FULL = Sizes(
-    train=64, few=8, held_out=24, cases=10, num_layers=10, rank=16, epochs=2, epochs_of_few=16, reply_tokens=80
+    train=64, few=8, held_out=24, cases=10, num_layers=10, rank=16, epochs=2, epochs_of_few=16, reply_tokens=200
 )
-TINY = Sizes(train=32, few=6, held_out=8, cases=6, num_layers=6, rank=16, epochs=2, epochs_of_few=12, reply_tokens=64)
+TINY = Sizes(train=32, few=6, held_out=8, cases=6, num_layers=6, rank=16, epochs=2, epochs_of_few=12, reply_tokens=200)
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,8 @@ class Look:
         if (found := read_observed(folder, digest)) is not None:
             return found
         print(f"looking with {engine}: {name}", file=sys.stderr)
-        seen = observe(work, open_model, which="tuned", name=name, model=model, on_event=lambda _event: None)
+        subject = Subject(name, model, Opener(engine, open_model))
+        seen = observe(work, subject, which="tuned", on_event=lambda _event: None)
         write_observed(folder, digest, seen)
         return seen
 

@@ -198,7 +198,7 @@ def look(folder: Path, name: str, *, data: Path, sizes: Sizes) -> dict[str, Any]
     from duologue.config import load_config
     from duologue.data import load_splits, make_examples
     from duologue.engine import BaseModel, open_generator, open_trainer
-    from duologue.evaluate.observe import Work, observe
+    from duologue.evaluate.observe import Opener, Subject, Work, observe
     from duologue.train import find_adapter
 
     config = load_config(
@@ -226,14 +226,9 @@ def look(folder: Path, name: str, *, data: Path, sizes: Sizes) -> dict[str, Any]
     found = find_adapter(folder)
     adapter = found[1] if found else None
     opened = adapter.base if adapter else base
-    seen = observe(
-        work,
-        lambda: open_generator("hf", opened, adapter=adapter),
-        which="tuned" if adapter else "base",
-        name=name,
-        model={"base": BASE, "quantization": config.model.quantization},
-        on_event=lambda _: None,
-    )
+    model = {"base": BASE, "quantization": config.model.quantization}
+    subject = Subject(name, model, Opener("hf", lambda: open_generator("hf", opened, adapter=adapter)))
+    seen = observe(work, subject, which="tuned" if adapter else "base", on_event=lambda _: None)
     return asdict(seen)
 
 

@@ -5,7 +5,7 @@ from duologue.config import make_config
 from duologue.engine.fake import FakeGenerator
 from duologue.evaluate.case import Case
 from duologue.evaluate.evaluators import load_evaluator
-from duologue.evaluate.observe import Work, observe
+from duologue.evaluate.observe import Opener, Subject, Work, observe
 from duologue.evaluate.observed import Known
 from duologue.messages import Conversation, Message
 
@@ -48,7 +48,8 @@ def cases():
 
 def talked(reply):
     work = Work(config=config(), character=CHARACTER, cases=cases(), seeds=(0, 1), max_new_tokens=120)
-    return observe(work, lambda: FakeGenerator(reply=reply), which="tuned", name="m", model={}, on_event=lambda _: None)
+    subject = Subject("m", {}, Opener("fake", lambda: FakeGenerator(reply=reply)))
+    return observe(work, subject, which="tuned", on_event=lambda _: None)
 
 
 def test_a_loop_is_seen_by_the_measures_of_loops():

@@ -1,20 +1,20 @@
 """What is seen of a model."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from duologue.characters import Character
 from duologue.config import Config, EvaluationSection, make_config
-from duologue.engine import Event, Example, Piece, Sampling
+from duologue.engine import Event, Example, Generator, Piece, Sampling
 from duologue.engine.fake import FakeGenerator
 from duologue.errors import EngineError
 from duologue.evaluate.case import Case
 from duologue.evaluate.keep import digest_of
 from duologue.evaluate.material import GeneralText
-from duologue.evaluate.observe import Work, observe
+from duologue.evaluate.observe import Opener, Subject, Work, observe
 from duologue.evaluate.observed import Observed
 from duologue.messages import Message
 
@@ -41,7 +41,11 @@ class Watched(FakeGenerator):
 
 def seen(work: Work, generator: FakeGenerator, events: list[Event] | None = None) -> Observed:
     on_event = (events if events is not None else []).append
-    return observe(work, lambda: generator, which="tuned", name="x", model={}, on_event=on_event)
+    return observe(work, subject_of(lambda: generator), which="tuned", on_event=on_event)
+
+
+def subject_of(open_generator: Callable[[], Generator], *, engine: str = "fake") -> Subject:
+    return Subject("x", {}, Opener(engine, open_generator))
 
 
 def test_a_case_is_gone_through_as_a_chat_would_with_the_models_own_answers() -> None:
@@ -139,7 +143,7 @@ def test_the_time_to_go_is_told_once_both_kinds_of_work_have_a_pace() -> None:
             return super().stream(prompt_ids, sampling, cancel=cancel)
 
     work = Work(config_with(), ADA, examples={"held_out": examples}, cases=(TALK,), seeds=(0, 1))
-    observe(work, Timed, which="base", name="x", model={}, on_event=events.append, clock=lambda: now[0])
+    observe(work, subject_of(Timed), which="base", on_event=events.append, clock=lambda: now[0])
     assert "seconds_to_go" not in events[0].values
     told = [event.values["seconds_to_go"] for event in events if "seconds_to_go" in event.values]
     assert told == pytest.approx([30.0, 20.0, 10.0, 0.0])
@@ -184,8 +188,42 @@ def test_speeds_at_other_lengths_are_measured_anew() -> None:
 def test_speeds_are_named_after_the_engine_that_was_opened() -> None:
     work = Work(config_with(), ADA, speed_lengths=(32,))
     for engine in ("hf", "gguf"):
-        found = observe(
-            work, FakeGenerator, which="base", name="x", model={"engine": engine}, on_event=lambda _: None
-        ).speeds
+        found = observe(work, subject_of(FakeGenerator, engine=engine), which="base", on_event=lambda _: None).speeds
         assert [speed.engine for speed in found] == [engine, f"{engine} (warm)"]
         assert {speed.context_tokens for speed in found} == {32}
+
+
+def test_one_engine_scores_another_talks_and_each_is_closed_before_the_next_and_timed() -> None:
+    log: list[str] = []
+
+    class Named(Watched):
+        def __init__(self, name: str) -> None:
+            super().__init__(reply=f"I am {name}")
+            self.name = name
+            log.append(f"open {name}")
+
+        def score(self, examples: Sequence[Example]) -> tuple[tuple[float, int], ...]:
+            log.append(f"{self.name} scores")
+            return super().score(examples)
+
+        def close(self) -> None:
+            log.append(f"close {self.name}")
+
+    card = Example((5, 6, 7), (-100, -100, 7), "a.json:1")
+    work = Work(config_with(), ADA, examples={"held_out": (card,)}, cases=(TALK,), seeds=(1,), speed_lengths=(32,))
+    subject = Subject(
+        "x",
+        {},
+        Opener("hf", lambda: Named("one")),
+        Opener("gguf", lambda: Named("two")),
+        (Opener("export q8_0", lambda: Named("three")),),
+    )
+    found = observe(work, subject, which="base", on_event=lambda _: None)
+
+    assert log == [
+        *("open one", "one scores", "close one", "open two", "close two", "open three", "close three"),
+    ]
+    assert {reply.text for dialogue in found.dialogues for reply in dialogue.replies} == {"I am two"}
+    assert {speed.engine.removesuffix(" (warm)") for speed in found.speeds} == {"hf", "gguf", "export q8_0"}
+    unhurried = observe(replace(work, speed_lengths=()), subject, which="base", on_event=lambda _: None)
+    assert unhurried.speeds == () and "open three" not in log[7:]

@@ -15,7 +15,7 @@ from duologue.data import DataStats
 from duologue.engine import BaseModel, Event, Example, Generator, Piece, Sampling, open_generator
 from duologue.engine.fake import FakeGenerator
 from duologue.errors import EngineError, GuardError
-from duologue.evaluate import Evaluation, Kept, Known, Subject, Suite, load_suite, make_work, run
+from duologue.evaluate import Evaluation, Kept, Known, Opener, Subject, Suite, load_suite, make_work, run
 from duologue.evaluate.evaluators import Evaluator
 from duologue.messages import Message
 
@@ -55,8 +55,8 @@ def evaluate(
         suite,
         make_work(suite, config, character, train=(), validation=validation),
         Known(config, character, (), ()),
-        base=Subject("base", {"base": "fake"}, open_base),
-        tuned=Subject("2026-11-23-1", {"base": "fake", "adapter_sha256": "1"}, open_tuned),
+        base=Subject("base", {"base": "fake"}, Opener("fake", open_base)),
+        tuned=Subject("2026-11-23-1", {"base": "fake", "adapter_sha256": "1"}, Opener("fake", open_tuned)),
         stats=NO_STATS,
         on_event=on_event,
         kept=kept,

@@ -2,8 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+
+from duologue.engine import write_gguf
 
 SUITE = """
 name = "small"
@@ -151,3 +154,45 @@ def test_a_rival_that_was_trained_on_what_is_held_out_is_refused_or_taken_at_wha
     assert "data.validation_fraction = 0.1" in " ".join(both.err.split())
     alone = duologue("eval", trained, "--run", run.name, *suite, "--json")
     assert both.json["num_scored_tokens"] < alone.json["num_scored_tokens"]
+
+
+def test_llama_cpp_talks_where_the_base_is_a_gguf_file_and_transformers_scores(duologue, folder, tiny_model, tmp_path):
+    write_gguf(Path(tiny_model), tmp_path / "tiny.gguf", form="f32", on_event=lambda _event: None)
+    toml = folder / "duologue.toml"
+    toml.write_text(toml.read_text().replace(f'base = "{tiny_model}"', f'base = "{tmp_path / "tiny.gguf"}"'))
+    (folder / "small.toml").write_text("speed_lengths = [16]\n" + SUITE + "speed = 1\n")
+    suite = ("--suite", folder / "small.toml", "--json")
+    ended = duologue("train", folder, "--no-eval", "--set", "training.max_steps=2")
+    assert ended.exit_code == 0, ended.err
+
+    quick = duologue("eval", folder, *suite)
+    assert quick.exit_code == 0, quick.err
+    assert "llama.cpp draws the replies" in quick.err
+    assert {model["talks_with"] for model in quick.json["models"].values()} == {"gguf"}
+    for side in ("base", "tuned"):
+        timed = {row["engine"].removesuffix(" (warm)") for row in quick.json["speeds"][side]}
+        assert timed == {"hf", "gguf"}
+    assert all(turn["base"] is not None for row in quick.json["dialogues"] for turn in row["turns"])
+
+    slow = duologue("eval", folder, *suite, "--engine", "hf")
+    assert slow.exit_code == 0, slow.err
+    assert not any("talks_with" in model for model in slow.json["models"].values())
+    assert {row["engine"].removesuffix(" (warm)") for row in slow.json["speeds"]["tuned"]} == {"hf"}
+    assert slow.json["tuned_perplexity"] == pytest.approx(quick.json["tuned_perplexity"])
+
+
+def test_an_adapter_that_llama_cpp_cannot_apply_is_talked_to_through_transformers(
+    duologue, folder, tiny_model, tmp_path
+):
+    write_gguf(Path(tiny_model), tmp_path / "tiny.gguf", form="f32", on_event=lambda _event: None)
+    toml = folder / "duologue.toml"
+    toml.write_text(toml.read_text().replace(f'base = "{tiny_model}"', f'base = "{tmp_path / "tiny.gguf"}"'))
+    (folder / "small.toml").write_text(SUITE)
+    dora = ("--set", "lora.use_dora=true", "--set", "training.max_steps=2")
+    ended = duologue("train", folder, "--no-eval", *dora)
+    assert ended.exit_code == 0, ended.err
+
+    found = duologue("eval", folder, "--suite", folder / "small.toml", "--json")
+    assert found.exit_code == 0, found.err
+    assert "transformers draws the replies" in found.err and "DoRA" in found.err
+    assert not any("talks_with" in model for model in found.json["models"].values())

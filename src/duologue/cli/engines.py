@@ -17,6 +17,7 @@ from duologue.train import find_adapter
 
 _REMOTE_REPLIES = 16  # as many as vLLM batches on one card without slowing each much
 EngineChoice = Literal["auto", "hf", "gguf", "remote", "fake"]
+MeasuringEngine = Literal["auto", "hf", "gguf"]
 EngineOption = Annotated[
     EngineChoice,
     typer.Option(help="Engine that replies; auto takes an exported GGUF of the newest run if there is one, else hf."),

@@ -7,15 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from duologue.cli.engines import MeasuringEngine
 from duologue.cli.measure_run import evaluate_run
 from duologue.cli.output import JsonFlag, Output, SetOption
 from duologue.cli.show import show_evaluation, show_gate
 from duologue.cli.workflow import Prepared, open_folder, prepare
-from duologue.engine import EngineName
 from duologue.errors import ConfigError
 from duologue.plan import plan_from_json
 from duologue.train import Run, held_out_before, list_runs
 
+_ENGINE = (
+    "What the models are opened with: hf as they were trained, gguf the export; auto is hf, with replies by llama.cpp "
+    "where that is quicker."
+)
 _BASE = "base"
 _MODEL, _FRACTION = "model.base", "data.validation_fraction"
 
@@ -32,7 +36,7 @@ def evaluate(
         list[str] | None, typer.Option(help="A further run (name or folder) to put beside it; may be repeated.")
     ] = None,
     suite: Annotated[str, typer.Option(help="What is looked at: quick, standard or a file.")] = "",
-    engine: Annotated[EngineName, typer.Option(help="What the tuned model is opened with: hf or gguf.")] = "hf",
+    engine: Annotated[MeasuringEngine, typer.Option(help=_ENGINE)] = "auto",
     is_fresh: Annotated[bool, typer.Option("--fresh", help="Ask the models again, whatever was kept.")] = False,
     overrides: SetOption = None,
     is_json: JsonFlag = False,
@@ -84,7 +88,7 @@ def _measured(
     *,
     suite: str,
     against: Run | None,
-    engine: EngineName,
+    engine: MeasuringEngine,
     is_fresh: bool,
     overrides: Sequence[str],
 ) -> dict[str, Any]:

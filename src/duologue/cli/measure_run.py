@@ -1,22 +1,25 @@
 """`evaluate_run`: a run of a prepared folder measured, its evaluation.json and its report.html written."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from duologue.cli.engines import MeasuringEngine
 from duologue.cli.judging import opened_judge
 from duologue.cli.output import Output
 from duologue.cli.progress import show_progress
 from duologue.cli.workflow import Prepared
 from duologue.data import RenderSettings, load_splits
-from duologue.engine import Adapter, BaseModel, EngineName, Example, TextTokenizer, open_generator
-from duologue.errors import ConfigError
+from duologue.engine import BaseModel, Example, TextTokenizer
 from duologue.messages import Conversation
 from duologue.plan import Plan
 from duologue.train import Run, list_runs, read_history, read_lineage, user_header
 
 if TYPE_CHECKING:
-    from duologue.evaluate import Evaluation, Subject
+    from duologue.evaluate import Evaluation
 
 _TRAINED_WITH = ("model", "data", "lora", "training", "budget")  # sections of the configuration
 
@@ -29,7 +32,7 @@ def evaluate_run(
     *,
     suite: str = "quick",
     against: Run | None = None,
-    engine: EngineName = "hf",
+    engine: MeasuringEngine = "auto",
     is_fresh: bool = False,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -42,15 +45,14 @@ def evaluate_run(
         out: Where progress goes.
         suite: What is looked at: a name or a file.
         against: A run that takes the base model's place; the files are named after it.
-        engine: What the tuned model is opened with; `gguf` opens the folder's export.
+        engine: What the models are opened with, as `measured_on.find_subjects` chooses it.
         is_fresh: See everything again, whatever was kept.
         overrides: Lines of `--set`, which are told in how to repeat it.
     """
     from duologue import evaluate  # brings matplotlib, which no other command needs
+    from duologue.cli.measured_on import find_subjects
 
     chosen = evaluate.load_suite(suite)
-    base = _subject(prepared, against, "hf") if against else _base_subject(prepared, into)
-    tuned = _subject(prepared, into, engine)
     splits = load_splits(prepared.config, prepared.folder) if chosen.has_dialogues else None
     train, held_out = (tuple(splits.train), tuple(splits.validation)) if splits else ((), ())
     secrets, canaries = _canaries(prepared, train) if chosen.has_dialogues else ({}, ())
@@ -73,7 +75,14 @@ def evaluate_run(
         more={"user_header": user_header(_tokenizer(prepared))},
     )
     others = tuple(run.folder for run in list_runs(prepared.folder))
-    with show_progress(out) as on_event, opened_judge(prepared.config.evaluation.judge) as judge:
+    with ExitStack() as stack:
+        made = Path(stack.enter_context(TemporaryDirectory()))
+        one = engine if engine != "auto" or chosen.has_dialogues else "hf"  # few replies are not worth another load
+        base, tuned, talks = find_subjects(prepared, into, against, engine=one, work=made)
+        if talks:
+            out.say(talks)
+        on_event = stack.enter_context(show_progress(out))
+        judge = stack.enter_context(opened_judge(prepared.config.evaluation.judge))
         if judge is not None:
             chosen = replace(
                 chosen, evaluators={"judge": evaluate.load_evaluator("judge").version, **chosen.evaluators}
@@ -152,43 +161,3 @@ def _write_report(prepared: Prepared, into: Run, plan: Plan, evaluation: "Evalua
         stats=prepared.stats,
         picture=picture if picture.suffix.lower() == ".png" and picture.is_file() else None,
     )
-
-
-def _base_subject(prepared: Prepared, into: Run) -> "Subject":
-    from duologue.evaluate import Subject
-
-    base = replace(into.adapter().base, trusted_code=prepared.config.model.trusted_code)
-    return Subject("base", _model_document(base, None, "hf"), lambda: open_generator("hf", base))
-
-
-def _subject(prepared: Prepared, run: Run, engine: EngineName) -> "Subject":
-    """Return a run as what is measured.
-
-    Raises:
-        ConfigError: The engine cannot open it here.
-    """
-    from duologue.evaluate import Subject
-
-    adapter: Adapter | None = run.adapter()
-    assert adapter is not None
-    base = replace(adapter.base, trusted_code=prepared.config.model.trusted_code)
-    if engine == "gguf":
-        from duologue.export import find_gguf
-
-        found = find_gguf(run.folder.resolve().parent.parent, adapter)
-        if found is None or found.fault:
-            raise ConfigError(
-                found.fault if found else "there is no GGUF export of this run",
-                where=str(run.folder),
-                action=f"Run: duologue export gguf {prepared.folder}",
-            )
-        base, adapter = found.model()
-    elif engine != "hf":
-        raise ConfigError(f"engine '{engine}' cannot score replies", where="--engine", needed="'hf' or 'gguf'")
-    document = _model_document(base, run.read("manifest.json")["adapter_sha256"], engine)
-    return Subject(run.name, document, lambda: open_generator(engine, base, adapter=adapter))
-
-
-def _model_document(base: BaseModel, adapter_sha256: dict[str, str] | None, engine: EngineName) -> dict[str, Any]:
-    model = {name: value for name, value in asdict(base).items() if name != "trusted_code"}
-    return {**model, "adapter_sha256": adapter_sha256, "engine": engine}

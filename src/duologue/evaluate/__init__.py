@@ -7,9 +7,10 @@ from duologue.evaluate.evaluation import Evaluation, Side
 from duologue.evaluate.evaluators import load_evaluator
 from duologue.evaluate.gate import EXIT_CODE, Gate
 from duologue.evaluate.intervals import paired_ratio, verdict_of
+from duologue.evaluate.observe import Opener, Subject
 from duologue.evaluate.observed import Known
 from duologue.evaluate.report import write_report
-from duologue.evaluate.run import Kept, Subject, make_work, run
+from duologue.evaluate.run import Kept, make_work, run
 from duologue.evaluate.search_plot import draw_search
 from duologue.evaluate.suite import Suite, load_suite
 
@@ -19,6 +20,7 @@ __all__ = [
     "Gate",
     "Kept",
     "Known",
+    "Opener",
     "Side",
     "Subject",
     "Suite",

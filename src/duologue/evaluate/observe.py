@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -76,13 +77,43 @@ class Begun:
     keep: Callable[[Dialogue], None] = lambda _dialogue: None
 
 
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """How a model is opened.
+
+    Attributes:
+        engine: Names the speeds.
+        open: Loads it.
+    """
+
+    engine: str
+    open: Callable[[], Generator]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that is put to the questions.
+
+    Attributes:
+        name: `base`, or the name of a run.
+        model: What it is, to repeat it; part of the digest under which it is kept.
+        scorer: What scores texts, and talks where there is no talker.
+        talker: What draws the replies, where another engine does it quicker.
+        timed: What else its speed is measured on.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    scorer: Opener
+    talker: Opener | None = None
+    timed: tuple[Opener, ...] = ()
+
+
 def observe(
     work: Work,
-    open_generator: Callable[[], Generator],
+    subject: Subject,
     *,
     which: Literal["base", "tuned"],
-    name: str,
-    model: Mapping[str, Any],
     on_event: OnEvent,
     begun: Begun | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -91,10 +122,8 @@ def observe(
 
     Args:
         work: What it is asked for.
-        open_generator: Loads it; it is closed again whatever happens.
+        subject: The model; on each engine it is closed again before the next one is opened, whatever happens.
         which: Whose progress is told.
-        name: Its name.
-        model: What it is, to repeat it; its `engine` names the speeds.
         on_event: Receives `evaluating` events with `which`, `done` and `total` (texts and replies), and
             `seconds_to_go` once it can be told.
         begun: Where an interrupted look goes on; None begins anew and keeps nothing.
@@ -104,19 +133,20 @@ def observe(
         EngineError: Loading or scoring failed. A dialogue that fails is noted, and the others go on.
     """
     bar = _Bar(work, which, on_event, clock)
-    generator = open_generator()
-    try:
-        bar.report()
-        faults: list[str] = []
-        scores = [*_scores(generator, work, bar, faults), *_text_scores(generator, work, bar, faults)]
-        dialogues = _dialogues(generator, work, bar, faults, begun or Begun())
-        speeds = tuple(_speeds(generator, work, faults, engine=str(model.get("engine", "hf"))))
-        missing = generator.unsupported(make_sampling(work.config, generator.tokenizer))
-        if missing and work.cases:
-            faults.append(f"this engine does not honour {', '.join(missing)} of [generation]")
-    finally:
-        generator.close()
-    return Observed(name, model, tuple(scores), tuple(dialogues), speeds, tuple(faults))
+    faults: list[str] = []
+    scores: list[Score] = []
+    dialogues: list[Dialogue] = []
+    speeds: list[Speed] = []
+    talker = subject.talker or subject.scorer
+    for opener in dict.fromkeys((subject.scorer, talker, *(subject.timed if work.speed_lengths else ()))):
+        with closing(opener.open()) as generator:
+            bar.report()
+            if opener is subject.scorer:
+                scores += [*_scores(generator, work, bar, faults), *_text_scores(generator, work, bar, faults)]
+            if opener is talker:
+                dialogues += _dialogues(generator, work, bar, faults, begun or Begun())
+            speeds += _speeds(generator, work, faults, engine=opener.engine)
+    return Observed(subject.name, subject.model, tuple(scores), tuple(dialogues), tuple(speeds), tuple(faults))
 
 
 class _Bar:
@@ -237,6 +267,8 @@ def _dialogues(generator: Generator, work: Work, bar: _Bar, faults: list[str], b
                     faults.append(f"case {case.id}, seed {seed}: {error}")
     if num_failed > _MOST_FAULTS:
         faults.append(f"and {num_failed - _MOST_FAULTS} more dialogues could not be had")
+    if missing := generator.unsupported(sampling):
+        faults.append(f"this engine does not honour {', '.join(missing)} of [generation]")
     return dialogues
 
 

@@ -54,9 +54,9 @@ def command_of(facts: Mapping[str, Any]) -> str:
     words = ["duologue", "eval", "FOLDER", "--run", str(run), "--suite", str(facts["suite"]["name"])]
     if (rival := facts.get("compared_with", "base")) != "base":
         words += ["--against", str(rival)]
-    engine = (facts.get("models") or {}).get("tuned", {}).get("engine", "hf")
-    if engine != "hf":
-        words += ["--engine", str(engine)]
+    model = (facts.get("models") or {}).get("tuned", {})
+    if "talks_with" not in model:
+        words += ["--engine", str(model.get("engine", "hf"))]
     for line in facts.get("set") or ():
         words += ["--set", str(line)]
     return shlex.join([*words, "--fresh"])

@@ -5,7 +5,7 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from duologue.characters import Character
 from duologue.config import Config
 from duologue.data import DataStats
-from duologue.engine import Example, Generator, OnEvent
+from duologue.engine import Example, OnEvent
 from duologue.errors import EngineError
 from duologue.evaluate.cases import make_cases
 from duologue.evaluate.diary import Diary
@@ -26,7 +26,7 @@ from duologue.evaluate.intervals import unmeasured
 from duologue.evaluate.keep import digest_of, read_observed, write_observed
 from duologue.evaluate.material import general_texts
 from duologue.evaluate.measure import Measure
-from duologue.evaluate.observe import PROMPT_SEED, Begun, Work, observe
+from duologue.evaluate.observe import PROMPT_SEED, Begun, Subject, Work, observe
 from duologue.evaluate.observed import Known, Observed, ScoreKind
 from duologue.evaluate.suite import Suite
 from duologue.evaluate.verdict import make_verdict
@@ -34,21 +34,6 @@ from duologue.messages import Conversation
 
 _MAX_LOSS_NATS = 700.0  # exp() of more overflows; a working model stays below ln(vocabulary), about 12
 _PACKAGES = ("duologue", "torch", "transformers", "peft", "xllamacpp", "numpy")
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A model that is put to the questions.
-
-    Attributes:
-        name: `base`, or the name of a run.
-        model: What it is, to repeat it; part of the digest under which it is kept.
-        open: Loads it.
-    """
-
-    name: str
-    model: Mapping[str, Any]
-    open: Callable[[], Generator]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,16 +204,7 @@ def _see(
     diary = Diary(kept.folder, digest)
     begun = Begun({} if kept.is_fresh else diary.read(), diary.add)
     diary.start(begun.dialogues)
-    seen = observe(
-        work,
-        subject.open,
-        which=which,
-        name=subject.name,
-        model=subject.model,
-        on_event=on_event,
-        begun=begun,
-        clock=clock,
-    )
+    seen = observe(work, subject, which=which, on_event=on_event, begun=begun, clock=clock)
     if kept.folder is not None:
         write_observed(kept.folder, digest, seen)
     diary.close()

@@ -1,4 +1,4 @@
-"""How fast one opened generator is, by length of context, and which engines a character's folder can be run on."""
+"""How fast one opened generator is, by length of context."""
 
 import math
 import random
@@ -11,8 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from duologue.config import Config
-from duologue.engine import Adapter, BaseModel, EngineName, Generator, Sampling
+from duologue.engine import Generator, Sampling
 from duologue.errors import DataError
 from duologue.evaluate.material import general_texts
 from duologue.evaluate.observed import Speed
@@ -23,47 +22,6 @@ NUM_ROUNDS = 3
 NUM_NEW_TOKENS = 32
 WARM = " (warm)"
 """Stands behind the name of an engine whose prompt was read before."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnginePresent:
-    """An engine that can talk with what lies in a character's folder.
-
-    Attributes:
-        name: The engine.
-        base: What it opens.
-        adapter: The adapter on top; None where it is in the file, on the server, or where there is none.
-        is_tuned: Whether this is the trained model; else it is the base.
-    """
-
-    name: EngineName
-    base: BaseModel
-    adapter: Adapter | None
-    is_tuned: bool
-
-
-def engines_present(
-    config: Config, adapter: Adapter | None, *, gguf: tuple[Path, Path | None] | None = None
-) -> tuple[EnginePresent, ...]:
-    """Return the engines that can be measured, each with what it opens.
-
-    Args:
-        config: Names the base model: a `.gguf` file or an address ending in `#model` leaves one engine only.
-        adapter: Of the run; None for the base model.
-        gguf: The exported file of this adapter and, where it is not folded in, the adapter's own `.gguf` file, as
-            `export.find_gguf` returns them; None without an export.
-    """
-    base = adapter.base if adapter else BaseModel(config.model.base, trusted_code=config.model.trusted_code)
-    if base.name.startswith(("http://", "https://")):
-        return (EnginePresent("remote", base, None, is_tuned=False),)
-    if base.name.lower().endswith(".gguf"):
-        return (EnginePresent("gguf", base, adapter, is_tuned=adapter is not None),)
-    found = [EnginePresent("hf", base, adapter, is_tuned=adapter is not None)]
-    if gguf is not None:
-        file, lora = gguf
-        exported = BaseModel(str(file))
-        found.append(EnginePresent("gguf", exported, Adapter(lora.parent, exported) if lora else None, is_tuned=True))
-    return tuple(found)
 
 
 def measure_speeds(

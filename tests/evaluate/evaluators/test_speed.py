@@ -1,16 +1,14 @@
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
-from duologue.config import load_recipe
-from duologue.engine import Adapter, BaseModel, Piece, Sampling, open_generator
+from duologue.engine import BaseModel, Piece, Sampling, open_generator
 from duologue.engine.fake import FakeGenerator
 from duologue.errors import DataError
 from duologue.evaluate.evaluators import speed
 from duologue.evaluate.observed import Speed
-from duologue.evaluate.speeds import engines_present, measure_speeds, peak_resident_bytes
+from duologue.evaluate.speeds import measure_speeds, peak_resident_bytes
 from tests.evaluate.evaluators.numbers import known, observed, one
 
 
@@ -119,17 +117,3 @@ def test_an_engine_of_one_model_is_only_shown_and_none_is_not_measured() -> None
     found = speed.measure(known(), observed(), alone)
     assert {(measure.base, measure.verdict) for measure in found} == {(None, "only shown")}
     assert {measure.verdict for measure in speed.measure(known(), observed(), observed())} == {"not measured"}
-
-
-def test_the_engines_present_are_hf_an_export_a_file_or_a_server(tmp_path: Path) -> None:
-    config = load_recipe("quickstart")
-    adapter = Adapter(tmp_path / "adapter", BaseModel("bundled:smollm2-135m"))
-    file, lora = tmp_path / "model.gguf", tmp_path / "lora" / "adapter.gguf"
-    assert [(item.name, item.is_tuned) for item in engines_present(config, None)] == [("hf", False)]
-    both = engines_present(config, adapter, gguf=(file, None))
-    assert [(item.name, item.is_tuned, item.adapter) for item in both] == [("hf", True, adapter), ("gguf", True, None)]
-    [_, exported] = engines_present(config, adapter, gguf=(file, lora))
-    assert exported.adapter is not None and exported.adapter.folder == lora.parent
-    for base, engine in (("x/model.gguf", "gguf"), ("http://127.0.0.1:8000/v1#m", "remote")):
-        changed = config.model_copy(update={"model": config.model.model_copy(update={"base": base})})
-        assert [item.name for item in engines_present(changed, None)] == [engine]

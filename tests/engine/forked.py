@@ -92,7 +92,9 @@ def killed_runs(folder: Path, model: str, *, num_rounds: int, seed: int) -> dict
     whole_seconds = time.monotonic() - started
     roll = random.Random(seed)
     num_kills, differences = 0, []
-    for number in range(num_rounds):
+    for number in range(3 * num_rounds):
+        if number >= num_rounds and num_kills >= num_rounds:  # some runs are over before they are killed
+            break
         name = f"killed-{number}"
         for attempt in range(12):
             patience = 0.0 if attempt == 11 else roll.uniform(0.05, 0.9) * whole_seconds

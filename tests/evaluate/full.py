@@ -91,7 +91,7 @@ def facts() -> dict[str, Any]:
     bits = [(draw.gauss(1.13, 0.09), draw.gauss(-0.38, 0.12)) for _ in range(48)]
     return {
         "suite": {"name": "standard", "version": 1, "digest": "ab12" * 16},
-        "evaluators": {"language": 1, "voice": 1, "form": 1},
+        "evaluators": {"language": 1, "voice": 1, "form": 2},
         "seeds": [0],
         "seed": 7,
         "run": "2026-11-22-1",

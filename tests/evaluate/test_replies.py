@@ -100,10 +100,10 @@ def test_what_is_needed_to_repeat_it_is_named():
     page = repeat_section(facts())
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     assert "standard, version 1, sha256 ab12ab12" in text
-    assert "language 1, voice 1, form 1" in text
+    assert "language 1, voice 1, form 2" in text
     assert "adapter_model.safetensors sha256 cd34cd34cd34cd34\u2026" in text
     assert "torch 2.9.1" in text and "temperature 0.8" in text and "python 3.11.2" in text
-    assert "duologue eval FOLDER --run 2026-11-22-1 --suite standard --fresh" in text
+    assert "duologue eval FOLDER --run 2026-11-22-1 --suite standard --engine hf --fresh" in text
 
 
 def test_the_command_names_another_run_and_another_engine_and_quotes():

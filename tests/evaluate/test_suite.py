@@ -30,10 +30,11 @@ def test_shipped_suites_name_evaluators_of_the_version_they_were_written_for(nam
     assert {one: load_evaluator(one).version for one in suite.evaluators} == dict(suite.evaluators)
 
 
-def test_the_quick_suite_has_no_dialogues_and_the_standard_one_long_ones() -> None:
+def test_the_quick_suite_has_no_dialogues_the_standard_one_long_ones_and_the_thorough_one_several_seeds() -> None:
     assert not load_suite("quick").has_dialogues
     kinds = {case.kind for case in make_cases(load_suite("standard"), ADA, (), seed=0)}
     assert {"written", "long", "safety"} <= kinds
+    assert len(load_suite("thorough").seeds) == 3
 
 
 def test_all_faults_of_a_suite_are_told_with_file_and_field(tmp_path: Path) -> None:

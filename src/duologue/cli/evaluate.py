@@ -35,7 +35,7 @@ def evaluate(
     compare: Annotated[
         list[str] | None, typer.Option(help="A further run (name or folder) to put beside it; may be repeated.")
     ] = None,
-    suite: Annotated[str, typer.Option(help="What is looked at: quick, standard or a file.")] = "",
+    suite: Annotated[str, typer.Option(help="What is looked at: quick, standard, thorough or a file.")] = "",
     engine: Annotated[MeasuringEngine, typer.Option(help=_ENGINE)] = "auto",
     is_fresh: Annotated[bool, typer.Option("--fresh", help="Ask the models again, whatever was kept.")] = False,
     overrides: SetOption = None,

@@ -56,7 +56,7 @@ class EvaluationSection(Section):
     max_new_tokens: PositiveInt = 60
     """Length of those replies."""
     suite: str = "standard"
-    """What `duologue eval` looks at: `quick`, `standard` or a file."""
+    """What `duologue eval` looks at: `quick`, `standard`, `thorough` (three seeds, longer) or a file."""
     max_perplexity_rise_fraction: Annotated[float, Field(ge=0, le=10)] = 0.0
     """The gate closes when the held-out perplexity rises by more: a model worse than its base is not done."""
     max_forgetting_fraction: Annotated[float, Field(ge=0, le=10)] = 0.05

@@ -12,7 +12,7 @@ from duologue.errors import ConfigError
 from duologue.evaluate.evaluators import EVALUATORS
 
 _MOST = 100_000
-SUITES = ("quick", "standard")
+SUITES = ("quick", "standard", "thorough")
 """Suites that ship with duologue."""
 
 

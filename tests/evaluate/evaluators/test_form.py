@@ -23,6 +23,8 @@ def breaks(text: str, finish: FinishReason = "stop") -> tuple[str, ...]:
         ("Tea\x00 is ready.", "replacement or control characters"),
         ("Tea.<|im_start|>user", "marks of a template"),
         ("[INST] tea [/INST]", "marks of a template"),
+        ("So says the sea.\nuser\nAnd the tea?", "marks of a template"),
+        ("So says the sea.\nassistant\n\nSo says the sea.", "marks of a template"),
         ("### Instruction: boil water", "marks of a template"),
         ("Hello {{user}}, tea?", "marks of a template"),
         ("}}}]]>>>>|||@@@@", "mostly no text"),

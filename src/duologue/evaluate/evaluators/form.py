@@ -29,7 +29,8 @@ _LEAST_TEXT = 0.5  # share of a reply's visible characters that must be letters,
 _MARKERS = re.compile(
     r"<\|[a-z_]{2,24}\|?>|<\|?(?:start|end)_of_turn\|?>|<(?:start|end)_header_id>|\[/?INST\]|<</?SYS>>"
     r"|</?s>|<(?:bos|eos|pad|unk)>|<turn\|>|^\s*###\s*(?:Instruction|Response|Input|User|Assistant)\s*:"
-    r"|^\s*(?:ASSISTANT|SYSTEM)\s*:|\{\{(?:char|user)\}\}",
+    r"|^\s*(?:ASSISTANT|SYSTEM)\s*:|\{\{(?:char|user)\}\}"
+    r"|^[ \t]*(?:user|assistant|system|model)[ \t]*$",  # what is left of a header whose own tokens are not shown
     re.MULTILINE,
 )
 _LIST_ITEM = re.compile(r"^\s*\*\s+(?!\*)|\*(?:\s*\*){2,}", re.MULTILINE)  # or a line of stars, which parts scenes
@@ -71,8 +72,8 @@ _BROKEN = Yardstick(
     better="lower",
     same_within=0.02,
     definition=(
-        "Share of replies that are empty, hold replacement or control characters, hold marks of a chat template or "
-        "unfilled macros, are mostly no text, or leave an asterisk or a quotation mark open although the model ended "
+        "Share of replies that are empty, hold replacement or control characters, hold marks of a chat template (a "
+        "line that is a role's bare name is one) or unfilled macros, are mostly no text, or leave an asterisk or a quotation mark open although the model ended "
         "the reply itself."
     ),
 )
@@ -179,4 +180,4 @@ def _distance(known: Known, sides: tuple[Sequence[Heard], Sequence[Heard]], trut
     return _DISTANCE.measured(interval, reference=0.0, details={"quartiles": quarters})
 
 
-EVALUATOR = Evaluator("form", 1, measure)
+EVALUATOR = Evaluator("form", 2, measure)

@@ -9,6 +9,7 @@ _WANT = (
 _ADVERBS = r"(?: (?:just|really|only|simply|actually|finally|also|even|so|all|maybe|to|go|and|fucking|badly))*"
 _NOT = r"(?:do not|don't|dont|do n't|no longer|never|didn't|did not|cannot|can't|cant)"
 _END = r"(?= ?(?:$|[.!?,;:)*\"]|and\b|but\b|because\b|since\b|so\b|without\b|like this\b))"
+_CUT = r"(?:slit|cut|slash|sever|pierc|slic)(?:e|t?ing|s)?"
 _CLOSE = (
     r"my (?:best )?(?:friend|sister|brother|son|daughter|mother|mom|mum|dad|father|wife|husband|girlfriend|boyfriend|"
     r"partner|child|kid|roommate|flatmate|cousin|ex)"
@@ -62,15 +63,16 @@ PHRASES = (
     rf"\b(?:i|i'll)(?: \w+){{0,2}} {_WANT}? ?kms\b",
     # To hurt oneself.
     rf"\b{_WANT}{_ADVERBS} (?:hurt|harm|cut|burn)(?:ting|ing)? my ?self\b",
-    r"\b(?:(?:slit|cut|slash|sever|pierc|slic)(?:e|t?ing|s)?(?: open)?|open(?:ing|ed)?) my (?:own )?"
-    r"(?:left |right |both )?(?:wrists?|veins?)\b(?! (?:on|by accident|with (?:a|the) (?:tin|can|knife while)|at work))",
-    r"\b(?:slit|cut|slash|sever|pierc|slic)(?:e|t?ing|s)? (?:open )?my (?:own )?(?:carotid |cervical |jugular |femoral )?"
+    rf"\b(?:{_CUT}(?: open)?|open(?:ing|ed)?) my (?:own )?(?:left |right |both )?(?:wrists?|veins?)\b"
+    r"(?! (?:on|by accident|at work)\b)",
+    rf"\b{_CUT} (?:open )?my (?:own )?(?:carotid |cervical |jugular |femoral )?"
     r"(?:arter(?:y|ies)|throat|jugular|carotid)\b",
     r"\b(?:cut(?:ting)?|carv(?:e|ed|ing)|burn(?:ed|ing|t)?|scratch(?:ed|ing)?) (?:(?:a|some|more|new|deep|another) )?"
-    r"(?:scars?|lines?|cuts?|marks?|words?) (?:in|into|on|onto) my (?:own )?(?:arms?|legs?|thighs?|wrists?|skin|body)\b",
+    r"(?:scars?|lines?|cuts?|marks?|words?) (?:in|into|on|onto) my (?:own )?"
+    r"(?:arms?|legs?|thighs?|wrists?|skin|body)\b",
     r"\bcut(?:ting)? my (?:own )?(?:arms?|thighs?|legs?) (?:again|open|on purpose|deliberately|to feel)\b",
-    r"\b(?:what|how (?:much|many)(?: \w+){0,2}) (?:can|should|could|do|must|would) i (?:have to |need to )?(?:take|swallow|"
-    r"drink|inject) to (?:die|kill my ?self|(?:never|not) wake up)\b",
+    r"\b(?:what|how (?:much|many)(?: \w+){0,2}) (?:can|should|could|do|must|would) i (?:have to |need to )?"
+    r"(?:take|swallow|drink|inject) to (?:die|kill my ?self|(?:never|not) wake up)\b",
     r"\b(?:hurt|harm|cut|burn|hurting|harming|cutting|burning|harmed|burned) my ?self (?:on purpose|deliberately|again|"
     r"to feel|when(?:ever)? i(?:'m| am| feel| get) (?:sad|upset|alone|low|stressed|angry|numb))",
     r"\bi(?:'m|'ve)?(?: \w+){0,3} self[ -]?harm(?:ing|ed)?\b",
@@ -226,8 +228,8 @@ HINTS = (
     *("kill", "hang", "drown", "shoot", "shooting", "unaliv", "off my", "offing my", "end my", "ending my", "life"),
     *("it all", "suicid", "die", "dead", "born", "exist", "wake up", "alive", "live", "living", "self", "without me"),
     *("be here", "be around", "be on this", "miss me", "would care", "will care", "'ll care", "'d care", "notice"),
-    *("wrist", "my vein", "own vein", "arter", "my throat", "own throat", "jugular", "carotid", "my thigh", "to take to"),
-    *("own arm", "own leg", "into my", "on my", "onto my", "in my", "cut my", "cutting my"),
+    *("wrist", "my vein", "own vein", "arter", "my throat", "own throat", "jugular", "carotid", "my thigh"),
+    *("to take to", "own arm", "own leg", "into my", "on my", "onto my", "in my", "cut my", "cutting my"),
     *("pills", "tablets", "meds", "medication", "overdos", "jump", "kms", "kys", "without you", "miss you"),
     *("sterben", "tot", "leben", "umbring", "umzubring", "hangen", "schiessen", "antun", "anzutun", "bring"),
     *("suizid", "selbstmord", "lebensmude", "ritze", "verletz", "geboren", "ohne mich", "throw my"),

@@ -73,8 +73,8 @@ _BROKEN = Yardstick(
     same_within=0.02,
     definition=(
         "Share of replies that are empty, hold replacement or control characters, hold marks of a chat template (a "
-        "line that is a role's bare name is one) or unfilled macros, are mostly no text, or leave an asterisk or a quotation mark open although the model ended "
-        "the reply itself."
+        "line that is a role's bare name is one) or unfilled macros, are mostly no text, or leave an asterisk or a "
+        "quotation mark open although the model ended the reply itself."
     ),
 )
 

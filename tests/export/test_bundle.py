@@ -162,6 +162,18 @@ def test_a_base_of_the_makers_machine_must_be_named_by_whoever_unpacks(folder: P
     assert load_config(tmp_path / "back" / "duologue.toml").model.base == "bundled:smollm2-135m"
 
 
+def test_a_notice_that_the_licence_of_the_base_asks_for_goes_along(folder: Path, tmp_path: Path) -> None:
+    manifest = folder / "runs" / "2026-11-22-1" / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["base"]["name"] = "meta-llama/Llama-2-small-chat"
+    manifest.write_text(json.dumps(document))
+    bundle_of(folder, tmp_path / "lila.charx")
+    with zipfile.ZipFile(tmp_path / "lila.charx") as archive:
+        notice = archive.read("assets/x_duologue/other/NOTICE").decode()
+    assert notice.startswith("Llama 2 is licensed under the LLAMA 2 Community License")
+    unpack_bundle(tmp_path / "lila.charx", tmp_path / "back")
+
+
 def test_another_file_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.charx").write_bytes(b"my own")
     with pytest.raises(ConfigError, match="no export wrote"):

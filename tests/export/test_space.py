@@ -148,6 +148,19 @@ def test_its_settings_are_the_folders_own(trained, tmp_path) -> None:
     assert after.model.base == BASE
 
 
+def test_two_authorities_whose_files_have_one_name_both_come_along(tmp_path) -> None:
+    paths = [tmp_path / place / "root.pem" for place in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(f"certificate {path.parent.name}")
+    named = ", ".join(f'"{path}"' for path in paths)
+    folder = make_folder(tmp_path, more=f'\n[age]\nprovider = "openid4vp"\ntrusted_issuers = [{named}]\n')
+    run, adapter = make_adapter(folder)
+    space = export(folder, tmp_path / "target", SpaceModel(BASE, adapter, run, tokens_per_second=20))
+    kept = load_config(space / "lila" / "duologue.toml").age.trusted_issuers
+    assert [(space / name).read_text() for name in kept] == ["certificate one", "certificate two"]
+
+
 def test_its_front_matter_is_what_the_hub_reads(trained) -> None:
     front = front_matter(trained / "README.md")
     needed = dict(line.split("==") for line in (trained / "requirements.txt").read_text().split())

@@ -27,7 +27,7 @@ from duologue.export import bundle_form as form
 from duologue.export.adapter_file import CONFIG_NAME, WEIGHTS_NAME, check_adapter
 from duologue.export.artifact import Artifact, sha256_of
 from duologue.export.ledger import read_document
-from duologue.export.model_card import UNNAMED_USER, model_card
+from duologue.export.model_card import UNNAMED_USER, base_and_licence, model_card
 from duologue.export.staging import check_disk, not_written
 from duologue.messages import Message
 from duologue.plan import known_facts, plan_from_json
@@ -198,6 +198,8 @@ def _own_files(
             adapter, character=character, folder_name=folder.resolve().name, form="bundle", rating=config.guard.rating
         ).encode("utf-8", "replace"),
     }
+    if notice := base_and_licence(adapter.base.name)[1].notice:
+        files[form.NOTICE] = f"{notice}\n".encode()
     for number, name in enumerate(config.character.lorebooks):
         files[f"assets/x_lorebook/other/{number}.json"] = _read(folder / name)
     for number, name in enumerate(config.character.companions):

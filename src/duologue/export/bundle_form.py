@@ -18,6 +18,7 @@ SETTINGS = f"{OWN}/settings.json"
 PROMPTS = f"{OWN}/prompts.json"
 RUN = f"{OWN}/run.json"
 CARD_TEXT = f"{OWN}/model_card.md"
+NOTICE = f"{OWN}/NOTICE"
 MEMORIES = f"{OWN}/memories.jsonl"
 LOREBOOK = re.compile(r"assets/x_lorebook/other/(\d{1,3})\.json")
 COMPANION = re.compile(r"assets/x_companion/other/(\d{1,3})\.(json|png|charx)")
@@ -153,7 +154,7 @@ def name_fault(name: str) -> str:
         return "has a name that is not plain ASCII"
     if match := _CODE.search(name, name.rfind(".") if "." in name else len(name)):
         return f"ends in '{match[0]}', which can run code when it is opened"
-    known = (MANIFEST, "card.json", *NEEDED, CARD_TEXT, MEMORIES)
+    known = (MANIFEST, "card.json", *NEEDED, CARD_TEXT, NOTICE, MEMORIES)
     if name in known or LOREBOOK.fullmatch(name) or COMPANION.fullmatch(name):
         return ""
     return "is none that duologue knows" if is_private(name) else ""

@@ -163,13 +163,14 @@ def _copy_files(folder: Path, config: Config, home: Path) -> dict[str, Any]:
         "lorebooks": [_copy(folder, path, home) for path in config.character.lorebooks],
         "trusted_issuers": [],
     }
-    for path in issuers:  # relative to where the server is started, which in a Space is its folder
+    for number, path in enumerate(issuers, start=1):  # relative to where the server is started: here, the Space
         source = Path(path)
         if not source.is_file():
             raise ConfigError("there is no such file", where=f"age.trusted_issuers: {path}")
         (home / "issuers").mkdir(exist_ok=True)
-        shutil.copyfile(source, home / "issuers" / source.name)
-        kept["trusted_issuers"].append(f"{home.name}/issuers/{source.name}")
+        name = f"{number}-{source.name}"  # two authorities may both call theirs root.pem
+        shutil.copyfile(source, home / "issuers" / name)
+        kept["trusted_issuers"].append(f"{home.name}/issuers/{name}")
     return kept
 
 

@@ -213,6 +213,10 @@ def test_an_interrupted_export_leaves_no_half_one_and_is_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             export(forms=("f32", "f16"))
     assert "gguf" not in left_over(tmp_path)
+    exports = tmp_path / "out" / "exports"
+    sibling, earlier = exports / ".gguf.small.0123456789ab.export", exports / ".gguf.0123456789ab.export"
+    for place in (sibling, earlier):
+        place.mkdir()
     written: list[str] = []
     real = exporting.write_gguf
     monkeypatch.setattr(
@@ -222,6 +226,9 @@ def test_an_interrupted_export_leaves_no_half_one_and_is_gone_on_with(
     assert written == {"merge": ["f32", "f16"], "write": ["f16"], "compare": []}[phase]
     assert trainer.num_merges == 1
     assert [row["form"] for row in artifact.more["files"]] == ["f32", "f16"]
+    assert sibling.is_dir(), "what an export to gguf.small left is not this one's"
+    assert not earlier.exists(), "what another export to this target left is"
+    sibling.rmdir()
     assert left_over(tmp_path) == ["gguf"]
 
 

@@ -119,9 +119,9 @@ def run_gguf(
             _check_lora(adapter)
         rating = config.guard.rating
         card = model_card(adapter, character=character, folder_name=target.name, form="gguf", rating=rating)
-        _clear_others(work, target)
         ready = work / "ready"
         (ready / LORA_FOLDER if is_lora else ready).mkdir(parents=True, exist_ok=True)
+        _clear_others(work, target)
         if is_lora:
             source = place_of_base(adapter.base)
             written = _write_lora(job, source, ready, on_event)
@@ -165,8 +165,9 @@ def _key(adapter: Adapter, *, onto: str, is_lora: bool, config: Config) -> str:
 
 def _clear_others(work: Path, target: Path) -> None:
     """Remove what interrupted exports of other runs or settings to the same target have left."""
-    for path in target.parent.glob(f".{target.name}.*.export"):
-        if path != work:
+    theirs = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{12}}\.export")  # not those of gguf.small beside gguf
+    for path in target.parent.iterdir():
+        if path != work and theirs.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
 
 

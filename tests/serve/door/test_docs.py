@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from duologue.cli.app import make_app
-from duologue.config import load_home
+from duologue.config import Home, load_home
 from duologue.serve.door import Accounts, Book
 from tests.serve.door.people import PASSWORD
 from tests.serve.door.wallet import Issuer
@@ -82,13 +82,16 @@ def test_every_command_of_the_page_runs_as_it_stands_there(tmp_path, monkeypatch
 
 def test_the_settings_of_the_page_are_settings(tmp_path):
     (tmp_path / "issuers.pem").write_bytes(Issuer().pem())
-    text = "".join(blocks(HOW_TO, "toml"))
-    (tmp_path / "home.toml").write_text(text)
-    home = load_home(tmp_path)
+    behind_a_proxy, limits, for_adults = blocks(HOW_TO, "toml")
 
-    assert tomllib.loads(text)["age"]["provider"] == "openid4vp"
-    assert home.server.trusted_proxies == ("127.0.0.1",)
-    assert home.guard.rating == "mature"
+    def home_with(settings: str) -> Home:
+        (tmp_path / "home.toml").write_text(settings)
+        return load_home(tmp_path)
+
+    assert home_with(behind_a_proxy).server.trusted_proxies == ("127.0.0.1",)
+    assert home_with(limits).guard.page_requests_per_minute == 1200
+    assert home_with(for_adults).guard.rating == "mature"
+    assert tomllib.loads(for_adults)["age"]["provider"] == "openid4vp"
 
 
 def test_every_test_that_the_page_names_is_there():

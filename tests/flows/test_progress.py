@@ -39,6 +39,21 @@ def test_a_spike_is_marked():
     assert "loss 2.345 (spike)" in shown(Event("step", 1, {**STEP, "seconds_to_go": 1.0, "is_spike": True}))[0]
 
 
+def test_an_evaluation_says_how_far_it_is_and_what_is_left(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("duologue.cli.progress.time.monotonic", lambda: now[0])
+    text = io.StringIO()
+    sink = _LineSink(Console(file=text, width=200))
+    for done, left in ((0, {}), (1, {}), (40, {"seconds_to_go": 125.0}), (70, {"seconds_to_go": 0.0})):
+        sink(Event("evaluating", values={"which": "base", "done": done, "total": 70, **left}))
+        now[0] += 10.0
+
+    assert text.getvalue().splitlines() == [
+        "measuring the base model: 0 of 70",
+        "measuring the base model: 40 of 70, 2:05 to go",
+    ]
+
+
 def test_everything_else_that_happens_is_one_sentence_each():
     reply = {"prompt": "Hello?", "text": "Good evening.\n[Ticket?]", "faults": "does not end"}
     lines = shown(

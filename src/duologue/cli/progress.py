@@ -70,10 +70,8 @@ class _TerminalSink:
         if event.name == "step":
             self._draw("training", event.step, int(event.values["max_steps"]), _step_text(event, self._rate))
         elif event.name == "evaluating":
-            which, done, total = event.values["which"], int(event.values["done"]), int(event.values["total"])
-            left = event.values.get("seconds_to_go")
-            detail = "" if left is None or done == total else f"{_clock(float(left))} to go"
-            self._draw(f"measuring the {which} model", done, total, detail)
+            done, total = int(event.values["done"]), int(event.values["total"])
+            self._draw(f"measuring the {event.values['which']} model", done, total, _time_left(event))
         elif event.name == "preparing":
             done, total = int(event.values["done"]), int(event.values["total"])
             self._draw(str(event.values["what"]), done, total, _time_to_go(event))
@@ -95,18 +93,32 @@ class _LineSink:
     def __call__(self, event: Event) -> None:
         if event.name == "step":
             text = _step_text(event, self._rate)
-            is_edge = event.step in (1, int(event.values["max_steps"]))
-            if is_edge or time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
-                self._last_line = time.monotonic()
-                self._console.print(f"step {event.step}/{event.values['max_steps']} {text}", soft_wrap=True)
+            if event.step in (1, int(event.values["max_steps"])) or self._is_time():
+                self._print(f"step {event.step}/{event.values['max_steps']} {text}")
+        elif event.name == "evaluating":
+            done, total = int(event.values["done"]), int(event.values["total"])
+            if self._is_time():
+                self._print(f"measuring the {event.values['which']} model: {done} of {total}, {_time_left(event)}")
         elif event.name == "preparing":
-            is_long = float(event.values["seconds"]) > _LINE_EVERY_SECONDS
-            if is_long and time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
-                self._last_line = time.monotonic()
+            if float(event.values["seconds"]) > _LINE_EVERY_SECONDS and self._is_time():
                 share = int(event.values["done"]) / max(1, int(event.values["total"]))
-                self._console.print(f"{event.values['what']}: {share:.0%}, {_time_to_go(event)}", soft_wrap=True)
+                self._print(f"{event.values['what']}: {share:.0%}, {_time_to_go(event)}")
         elif text := _sentence(event):
             self._console.print(text, soft_wrap=True, markup=False)
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._last_line > _LINE_EVERY_SECONDS
+
+    def _print(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        self._console.print(text.rstrip(", "), soft_wrap=True, markup=False)
+
+
+def _time_left(event: Event) -> str:
+    """Return what the engine says is left, where it says so and something is."""
+    is_over = event.values["done"] == event.values["total"]
+    left = float(event.values.get("seconds_to_go", 0.0))
+    return f"{_clock(left)} to go" if left and not is_over else ""
 
 
 def _time_to_go(event: Event) -> str:

@@ -226,6 +226,31 @@ def test_no_single_changed_byte_is_believed_or_breaks_the_check(data):
     whole = GOOD.response(ASKED)
     at = data.draw(st.integers(0, len(whole) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != whole[at]))
+    check_changed(whole, at, byte)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+def test_not_one_of_all_changed_bytes_is_believed_or_breaks_the_check():
+    whole = GOOD.response(ASKED)
+    for at, right in enumerate(whole):
+        for byte in set(range(256)) - {right}:
+            check_changed(whole, at, byte)
+
+
+@pytest.mark.parametrize(("field", "value"), [("digestID", [1]), ("digestID", None), ("elementIdentifier", [1])])
+def test_an_element_whose_fields_are_of_another_kind_is_refused(field, value):
+    response = cbor2.loads(GOOD.response(ASKED))
+    [items] = response["documents"][0]["issuerSigned"]["nameSpaces"].values()
+    items[0] = cbor2.CBORTag(24, cbor2.dumps({**cbor2.loads(items[0].value), field: value}))
+    shown = base64.urlsafe_b64encode(cbor2.dumps(response)).decode()
+
+    with pytest.raises(GuardError) as caught:
+        WALLETS.check(REQUEST, {"vp_token": json.dumps({"proof_of_age": [shown]})}, now=time.time())
+    assert caught.value.reason == "age_unproven"
+
+
+def check_changed(whole: bytes, at: int, byte: int) -> None:
     changed = whole[:at] + bytes([byte]) + whole[at + 1 :]
     shown = base64.urlsafe_b64encode(changed).decode()
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import cbor2
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -35,6 +35,13 @@ _SIGNATURES: Mapping[int, tuple[type[ec.EllipticCurve], hashes.HashAlgorithm]] =
     -36: (ec.SECP521R1, hashes.SHA512()),
 }
 _CURVES: Mapping[int, type[ec.EllipticCurve]] = {1: ec.SECP256R1, 2: ec.SECP384R1, 3: ec.SECP521R1}
+_UNREADABLE = (  # what a certificate that is none raises when it is read
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,7 @@ def _issuer(chain: object, trusted: Sequence[x509.Certificate], *, now: float) -
         leaf = x509.load_der_x509_certificate(given[0])
         is_valid = _is_valid(leaf, now)
         anchor = next((found for found in trusted if found == leaf or _has_issued(found, leaf)), None)
-    except (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise unproven("the issuer's certificate cannot be read") from error
     if anchor is None:
         raise unproven("the issuer is not one that this server trusts")
@@ -143,7 +150,7 @@ def _has_issued(issuer: x509.Certificate, leaf: x509.Certificate) -> bool:
         return False
     try:
         leaf.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 
@@ -189,7 +196,7 @@ def _check_element(name_spaces: Mapping[Any, Any], security: Mapping[Any, Any], 
         digest = hashes.Hash(algorithm)
         digest.update(cbor2.dumps(cbor2.CBORTag(_ENCODED, _wrapped(item))))
         content = _map(_decoded(_wrapped(item)), "an element")
-        expected = digests.get(content.get("digestID"))
+        expected = digests.get(_integer(content.get("digestID")))
         if not isinstance(expected, bytes) or not hmac.compare_digest(digest.finalize(), expected):
             raise unproven("an element is not what the issuer signed")
         if content.get("elementIdentifier") == wanted.element:

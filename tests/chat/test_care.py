@@ -1,11 +1,12 @@
 """Someone in a crisis is answered with care at once, whatever the policy, the model or the line says."""
 
 import threading
+import time
 
 import pytest
 
 from duologue.characters import Character
-from duologue.chat import Cast, Member
+from duologue.chat import Cast, Member, is_urgent
 from duologue.engine import Sampling
 from duologue.engine.fake import FakeGenerator
 from duologue.errors import EngineError, GuardError
@@ -102,6 +103,30 @@ def test_a_message_too_long_for_the_model_is_answered(make_bot: MakeBot) -> None
     with pytest.raises(GuardError, match="at most 3"):
         say(bot, session_id, "one two three four five six seven")
     assert say(bot, session_id, f"one two three four five. {CRISIS}") == CARE
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [(f"{CRISIS} {'x' * 9000}", None), (f"\u202e{CRISIS}\x00", CRISIS), (f"{CRISIS}\ud800", CRISIS)],
+    ids=["long", "hidden", "half"],
+)
+def test_a_message_that_would_be_refused_for_its_form_is_answered_and_kept(make_bot: MakeBot, text, stored) -> None:
+    bot = make_bot(Silent())
+    session_id = bot.new_session()
+    assert say(bot, session_id, text) == CARE
+    assert texts(bot, session_id)[-2] == (stored or text)
+    message_id = bot.sessions.path(session_id)[-2].id
+    stream = bot.edit_and_reply(session_id, message_id, f"{text} Please.", cancel=threading.Event())
+    assert stream.read().text == CARE
+
+
+def test_a_long_talk_is_read_at_both_ends_in_no_time() -> None:
+    filler = "I don't want to talk about it. " * 30_000
+    started = time.monotonic()
+    assert is_urgent(f"{CRISIS} {filler}")
+    assert is_urgent(f"{filler} {CRISIS}")
+    assert not is_urgent(filler)
+    assert time.monotonic() - started < 5
 
 
 def test_in_a_group_one_answers_and_nobody_follows(make_bot: MakeBot) -> None:

@@ -7,10 +7,11 @@ import pytest
 from duologue.characters import Character, DepthPrompt, Lorebook, LoreEntry
 from duologue.chat import Bot
 from duologue.engine import Sampling
+from duologue.engine.fake import FakeGenerator
 from duologue.errors import GuardError
 from duologue.messages import Message, Reply
 from tests.chat.conftest import MakeBot
-from tests.chat.made import NYX, Recording, say
+from tests.chat.made import FLAG, NYX, Recording, say
 
 LAMP = Lorebook(name="Coast", entries=(LoreEntry(uid="1", keys=("lamp",), content="The lamp is called Juniper."),))
 KEEPER = Character(
@@ -54,6 +55,37 @@ def test_a_callers_system_message_takes_the_cards_place_and_lore_still_comes(mak
     assert engine.prompts[0].startswith("system\nYou are a kettle.")
     assert "lighthouse" not in engine.prompts[0]
     assert "Juniper" in engine.prompts[0]
+
+
+@pytest.mark.parametrize("way", ["of_character", "of_model", "of_text"])
+def test_a_card_that_a_caller_leaves_out_still_belongs_to_the_scene(make_bot: MakeBot, way: str) -> None:
+    young = Character("Nyx Harrow", description="A schoolgirl. She is 15 years old.")
+    bot = make_bot(Recording(), character=young, guard={"rating": "adult"})
+    old = make_bot(Recording(), guard={"rating": "adult"})
+
+    def ask(bot: Bot, text: str) -> Reply:
+        sampling, cancel = Sampling(max_new_tokens=50), threading.Event()
+        if way == "of_text":
+            return bot.completions.of_text(text, sampling, cancel=cancel, is_tuned=True).read()
+        said = (Message("system", "You are a kettle."), user(text))
+        tuned = {"is_tuned": True} if way == "of_model" else {}
+        return getattr(bot.completions, way)(said, sampling, cancel=cancel, **tuned).read()
+
+    with pytest.raises(GuardError) as caught:
+        ask(bot, f"And now {FLAG}.")
+    assert caught.value.reason == "content_policy"
+    assert ask(bot, "And now a song.").finish_reason == "stop"
+    assert ask(old, f"And now {FLAG}.").finish_reason == "stop"
+
+
+def test_a_reply_is_looked_at_together_with_a_card_that_the_caller_has_replaced(make_bot: MakeBot) -> None:
+    young = Character("Nyx Harrow", description="A schoolgirl. She is 15 years old.")
+    bot = make_bot(FakeGenerator(reply=f"And now {FLAG}."), character=young, guard={"rating": "adult"})
+
+    reply = of_character(bot, Message("system", "You are a kettle."), user("What now?"))
+
+    assert reply.finish_reason == "content_filter"
+    assert FLAG not in reply.text
 
 
 def test_a_callers_whole_card_may_be_longer_than_a_users_message(make_bot: MakeBot) -> None:

@@ -178,3 +178,32 @@ def test_every_naughty_string_is_returned_or_refused(shared_data: Path) -> None:
         assert accepted == unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
         num_accepted += 1
     assert num_accepted > 480
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("plain\r\nand long " + "x" * 9000, "plain\nand long " + "x" * 9000),
+        ("one\u202etwo", "onetwo"),
+        ("one\x00two\x1b[31m", "onetwo[31m"),
+        ("one\ud800two", "onetwo"),
+        ("o" + "\u0300" * 50 + "ne", "\u00f2ne"),
+        ("one" + "\U000e0041" * 3 + " two", "one two"),
+    ],
+    ids=["long", "direction", "control", "surrogate", "marks", "tags"],
+)
+def test_what_must_not_be_refused_is_kept_without_what_nobody_sees(text: str, kept: str) -> None:
+    assert InputValidator(8000).salvage(text) == kept
+    assert InputValidator(len(kept)).validate(kept) == kept
+
+
+@given(st.text(max_size=60))
+def test_what_is_salvaged_is_a_valid_text_and_valid_texts_stay_as_they_are(text: str) -> None:
+    try:
+        kept = InputValidator(20).salvage(text)
+    except GuardError as error:
+        assert error.reason == "empty"  # noqa: PT017  (or not raised at all)
+        return
+    assert InputValidator(len(kept)).validate(kept) == kept
+    valid = accepted_or_refused(text, max_chars=20)
+    assert valid is None or valid == kept

@@ -2,6 +2,7 @@
 
 from duologue.chat.bot import Bot
 from duologue.chat.buffer import Buffer, Placed, Room, Scene, fit_buffer
+from duologue.chat.care import is_urgent
 from duologue.chat.cast import Cast, Member, slug
 from duologue.chat.chain import Chain
 from duologue.chat.context import Context, ContextBlock, LeftOut
@@ -54,6 +55,7 @@ __all__ = [
     "collect_feedback",
     "drawn_config",
     "fit_buffer",
+    "is_urgent",
     "load_cast",
     "load_folder_character",
     "make_sampling",

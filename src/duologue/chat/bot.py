@@ -239,8 +239,8 @@ class Bot:
             DataError: There is no such session, or the message could not be stored.
         """
         self._turns.require(session_id, user)
-        message = Message("user", self._validator.validate(text))
-        is_crisis = find_crisis(message.content)
+        is_crisis = find_crisis(text)
+        message = Message("user", self._validator.salvage(text) if is_crisis else self._validator.validate(text))
         earlier = self.sessions.path(session_id) or self.editor.greeting_as_said(user)
         path = (*earlier, StoredMessage(-1, message, "", (), ""))
         if not is_crisis:
@@ -337,8 +337,8 @@ class Bot:
         self._turns.require(session_id, user)
         if self.editor.find(session_id, message_id).message.role != "user":
             raise nothing_said("this message is not the user's")
-        text = self._validator.validate(text)
         if not find_crisis(text):
+            text = self._validator.validate(text)
             self._check_tokens(text)
         new_id = self.editor.edit_beside(session_id, message_id, text, user=user)
         return self._answers.to(self._turns.reply_to(session_id, user, new_id), cancel)

@@ -6,6 +6,15 @@ from duologue.chat.tree import StoredMessage
 from duologue.guard import caring_answer, find_crisis
 from duologue.messages import Message
 
+_READ_CHARS = 20_000  # of each end of a message; reading a whole request would take seconds
+
+
+def is_urgent(text: str) -> bool:
+    """Return whether a message is answered with care before anything else is looked at: its length, limits, a line."""
+    if len(text) > 2 * _READ_CHARS:
+        text = f"{text[:_READ_CHARS]}\n{text[-_READ_CHARS:]}"
+    return find_crisis(text)
+
 
 def answer_to(said: Sequence[Message], region: str) -> str:
     """Return the whole answer to what was said last; empty where that is for the character to answer.

@@ -17,7 +17,7 @@ from duologue.chat.turn import Turn
 from duologue.config import GuardSection
 from duologue.engine import Sampling
 from duologue.errors import GuardError
-from duologue.guard import ContentPolicy, InputValidator
+from duologue.guard import ContentPolicy, InputValidator, caring_answer
 from duologue.messages import Message
 
 StartStream = Callable[[Job, Sampling, threading.Event], ReplyStream]
@@ -98,10 +98,18 @@ class Completions:
         )
         buffer = ready.prepared.buffer
         self._check_tokens(asked)
-        return self._stream(buffer, sampling, cancel, Passing(lambda: buffer, asked.opening, ready.recalled))
+        beside = self._card(user) if asked.system else ()
+        job = Passing(lambda: buffer, asked.opening, ready.recalled, beside=beside)
+        return self._stream(buffer, sampling, cancel, job)
 
     def of_model(
-        self, messages: Sequence[Message], sampling: Sampling, *, cancel: threading.Event, goes_on: bool = True
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        cancel: threading.Event,
+        goes_on: bool = True,
+        is_tuned: bool = False,
     ) -> ReplyStream:
         """Let the model itself reply: without card, lore and memory.
 
@@ -110,6 +118,7 @@ class Completions:
             sampling: As for `of_character`.
             cancel: Set it to stop.
             goes_on: As for `of_character`.
+            is_tuned: The model was tuned on the character, whose card so counts as part of the scene.
 
         Raises:
             GuardError: As `of_character`.
@@ -119,26 +128,37 @@ class Completions:
             return self._start(_answering(answer), sampling, cancel)
         buffer = fit_buffer(asked.bare_scene(), counter=self._making.counter, room=_room(self._drawing, sampling))
         self._check_tokens(asked)
-        return self._stream(buffer, sampling, cancel, Passing(lambda: buffer, asked.opening))
+        job = Passing(lambda: buffer, asked.opening, beside=self._card("") if is_tuned else ())
+        return self._stream(buffer, sampling, cancel, job)
 
-    def of_text(self, text: str, sampling: Sampling, *, cancel: threading.Event) -> ReplyStream:
+    def with_care(self, *, cancel: threading.Event) -> ReplyStream:
+        """Answer a message of someone in a crisis (`is_urgent`), whatever else was said; no model is asked."""
+        answer = caring_answer(self._making.guard.crisis_region)
+        return self._start(Passing(lambda: Buffer((), ()), answer=answer), Sampling(), cancel)
+
+    def of_text(self, text: str, sampling: Sampling, *, cancel: threading.Event, is_tuned: bool = False) -> ReplyStream:
         """Let the model itself go on with a text, in which marks of its chat template are read as such.
 
         Args:
             text: The whole prompt.
             sampling: As for `of_character`.
             cancel: Set it to stop.
+            is_tuned: As for `of_model`.
 
         Raises:
             GuardError: The text is refused or does not fit the context.
             DataError: This engine's vocabulary is not known here.
         """
         buffer = raw_buffer(text, self._drawing.tokenizer, room=_room(self._drawing, sampling))
-        return self._stream(buffer, sampling, cancel, Passing(lambda: buffer))
+        job = Passing(lambda: buffer, beside=self._card("") if is_tuned else ())
+        return self._stream(buffer, sampling, cancel, job)
 
     @property
     def _drawing(self) -> Drawing:
         return self._making.own("").drawing
+
+    def _card(self, user: str) -> tuple[str, ...]:
+        return self._making.own(user).stage.told(self._cast.main)
 
     def _checked(self, messages: Sequence[Message], sampling: Sampling, *, goes_on: bool) -> Conversation:
         context_tokens = self._drawing.context_tokens
@@ -152,7 +172,8 @@ class Completions:
         making.counter.check(asked.said[-1].content, guard=making.guard, context_tokens=drawing.context_tokens)
 
     def _stream(self, buffer: Buffer, sampling: Sampling, cancel: threading.Event, job: Passing) -> ReplyStream:
-        self._making.policy.check([message.content for message in buffer.messages], where="message")
+        scene = [*job.beside, *(message.content for message in buffer.messages)]
+        self._making.policy.check(scene, where="message")
         return self._start(job, self._drawing.bounded(sampling), cancel)
 
 

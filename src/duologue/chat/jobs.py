@@ -23,6 +23,7 @@ class Passing:
         recalled: The memory lines in the prompt.
         answer: The whole reply, where no model is asked; empty asks the model.
         chat: None.
+        beside: Texts that belong to the scene and are not in the prompt.
     """
 
     make: Callable[[], Buffer]
@@ -30,6 +31,7 @@ class Passing:
     recalled: tuple[RecalledLine, ...] = ()
     answer: str = ""
     chat: str = ""
+    beside: tuple[str, ...] = ()
 
     def prepare(self) -> Buffer:
         """Return the prompt."""
@@ -80,6 +82,11 @@ class StoredReply:
     def chat(self) -> str:
         """The session."""
         return self._turn.session_id
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Texts of the scene that are not in the prompt: none, as it holds the card."""
+        return ()
 
     @property
     def prefix(self) -> str:

@@ -25,7 +25,7 @@ from duologue.config import Config
 from duologue.errors import GuardError
 from duologue.guard import ContentPolicy
 from duologue.messages import RecalledLine
-from duologue.prompt import Block
+from duologue.prompt import Block, raw_system_text
 
 _LASTING = ("lore", "summary", "note", "depth_prompt")  # kinds whose standing copies the session keeps
 
@@ -88,6 +88,12 @@ class Stage:
         stage = copy.copy(self)
         stage._config = config
         return stage
+
+    def told(self, member: Member) -> tuple[str, ...]:
+        """Return what card and persona tell of a character and of the user, whether or not a prompt holds it."""
+        character = member.character
+        texts = (raw_system_text(character), character.example_dialogue, self._config.character.persona)
+        return tuple(text for text in texts if text.strip())
 
     def check(self, turn: Turn, path: Sequence[StoredMessage], *, room: Room) -> None:
         """Make sure that a reply to a chat is possible at all: that it fits and that nothing in it is refused.

@@ -63,6 +63,11 @@ class Job(Protocol):
         ...
 
     @property
+    def beside(self) -> tuple[str, ...]:
+        """Texts that belong to the scene and are not in the prompt, such as a card that a caller has replaced."""
+        ...
+
+    @property
     def answer(self) -> str:
         """The whole reply, where no model is asked; empty asks the model."""
         ...
@@ -237,7 +242,7 @@ class ReplyStream:
         if upto <= self._num_checked_chars or self._buffer is None:
             return True
         self._num_checked_chars = upto
-        scene = [message.content for message in self._buffer.messages]
+        scene = [*self._job.beside, *(message.content for message in self._buffer.messages)]
         said = self._job.prefix + self._text[:upto]
         try:
             self._voice.policy.check([*scene, said], where="reply")

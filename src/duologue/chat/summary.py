@@ -94,6 +94,11 @@ class Summing:
         return ()
 
     @property
+    def beside(self) -> tuple[str, ...]:
+        """Its prompt is the whole scene."""
+        return ()
+
+    @property
     def answer(self) -> str:
         """The model is asked."""
         return ""

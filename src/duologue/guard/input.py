@@ -14,6 +14,7 @@ from duologue.errors import GuardError
 
 WHERE = "message"
 MAX_MARKS = 8  # marks on one letter; Vietnamese, Hebrew, Thai and Tibetan need fewer
+_NFC_GROWS_AT_MOST = 3  # one code point to three (Unicode, UAX #15)
 _NFC_SHRINKS_AT_MOST = 4  # four code points to one: base and three marks (Unicode, UAX #15)
 _FREE_INVISIBLE = 32  # joiners of emoji, Persian and Indic text stay far below
 _INVISIBLE_FRACTION = 0.25
@@ -61,6 +62,23 @@ class InputValidator:
             raise GuardError("the message is empty", reason="empty", where=WHERE, action="Write something.")
         return text
 
+    def salvage(self, text: str) -> str:
+        """Return what can be kept of a message that must not be refused, whatever it holds and however long it is.
+
+        What `validate` accepts but for its length is returned as it would be; of the rest characters that nobody sees,
+        halves of characters and marks on marks are left out.
+
+        Raises:
+            GuardError: With reason `empty`.
+        """
+        longer = InputValidator(max(self.max_chars, len(text) * _NFC_GROWS_AT_MOST))
+        try:
+            return longer.validate(text)
+        except GuardError as error:
+            if error.reason == "empty":
+                raise
+        return longer.validate(_seen(text))
+
     def _too_long(self, num_chars: int) -> GuardError:
         return GuardError(
             f"the message has {num_chars} characters",
@@ -85,6 +103,19 @@ def check_tokens(num_tokens: int, max_tokens: int) -> None:
             needed=f"at most {max_tokens}",
             action="Shorten it, or raise guard.max_input_tokens.",
         )
+
+
+def _seen(text: str) -> str:
+    """Return a text without whatever `validate` refuses, and without some that it accepts, such as joiners."""
+    kept: list[str] = []
+    num_marks = 0
+    for char in text.replace("\r\n", "\n"):
+        category = unicodedata.category(char)
+        num_marks = num_marks + 1 if category in ("Mn", "Me") else 0
+        is_hidden = category in ("Cc", "Cf", "Cs") and char not in "\n\t"
+        if not is_hidden and char not in _BLANKS and num_marks <= 1:
+            kept.append(char)
+    return "".join(kept)
 
 
 _HALF = (

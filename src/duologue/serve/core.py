@@ -68,14 +68,18 @@ class Core:
             raise GuardError("only an admin may do this", reason="forbidden", where=visitor.name)
         return visitor
 
-    def start_reply(self, scope: Scope, entry: Entry, open_stream: OpenStream, *, session_id: str = "") -> Generation:
-        """Count a request for a reply and start it: the only way to a model.
+    def start_reply(
+        self, scope: Scope, entry: Entry, open_stream: OpenStream, *, session_id: str = "", is_urgent: bool = False
+    ) -> Generation:
+        """Count a request for a reply and start it: the only way to a model. May wait for a database.
 
         Args:
             scope: The request.
             entry: Who replies.
             open_stream: Asks the bot; gets the event that stops it.
             session_id: The chat the reply belongs to; empty when it belongs to none.
+            is_urgent: Somebody in a crisis is answered, without a model: it counts as a request of the page and not as
+                a reply, and waits for nobody.
 
         Raises:
             GuardError: Too young, too many requests, too many waiting, or this chat has a reply running.
@@ -83,10 +87,13 @@ class Core:
         visitor = visitor_of(scope)
         self.age.require(visitor, entry.rating)
         names = counted_names(scope, visitor)
-        grant = self.limits.ask(names)
-        note_grant(scope, grant)
-        if grant.refusal:
-            raise grant.refusal
+        if is_urgent:
+            self.limits.take_page_request(names)
+        else:
+            grant = self.limits.ask(names)
+            note_grant(scope, grant)
+            if grant.refusal:
+                raise grant.refusal
         terms = Terms(
             owner=names[0] if visitor.way != "shared_key" else address_of(scope),
             # Characters on one model share it, so they also share the way to it.
@@ -94,6 +101,7 @@ class Core:
             session_id=session_id,
             require_allowed=lambda: self._require_still(visitor, entry),
             ended=lambda num_tokens: self.limits.spend(names, num_tokens=num_tokens),
+            is_urgent=is_urgent,
         )
         return self.generations.start(self.metrics.watched(open_stream), terms=terms)
 

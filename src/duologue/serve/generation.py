@@ -45,6 +45,7 @@ class Terms:
         session_id: The chat it belongs to; empty when it belongs to none.
         require_allowed: Raises a `GuardError` once its visitor may no longer read it; asked while it is made.
         ended: Called with the number of generated tokens, whatever the end was.
+        is_urgent: It asks no model, and so does not wait in line.
     """
 
     owner: str = ""
@@ -52,6 +53,7 @@ class Terms:
     session_id: str = ""
     require_allowed: Callable[[], None] = lambda: None
     ended: Callable[[int], None] = lambda _: None
+    is_urgent: bool = False
 
 
 class Generation:
@@ -235,7 +237,8 @@ class Generations:
                     retry_after_seconds=1.0,
                     action="Wait for it or stop it.",
                 )
-            generation.line_up(self._line)
+            if not terms.is_urgent:
+                generation.line_up(self._line)
             self._running[generation] = (session_id, thread)
         thread.start()
         return generation

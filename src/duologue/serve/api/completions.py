@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from duologue.chat import Bot, ReplyStream
+from duologue.chat import Bot, ReplyStream, is_urgent
 from duologue.engine import Sampling
 from duologue.serve.api.answers import ChatShape, LlamaShape, Shape, TextShape
 from duologue.serve.api.names import Model, find_model, first_model
@@ -33,12 +33,16 @@ def completion_routes(core: Core) -> APIRouter:
 
         def ask(bot: Bot, sampling: Sampling, cancel: threading.Event) -> ReplyStream:
             if model.kind != "character":
-                return bot.completions.of_model(messages, sampling, cancel=cancel, goes_on=body.goes_on)
+                return bot.completions.of_model(
+                    messages, sampling, cancel=cancel, goes_on=body.goes_on, is_tuned=model.kind == "adapter"
+                )
             return bot.completions.of_character(
                 messages, sampling, cancel=cancel, user=user, goes_on=body.goes_on, has_memory=body.memory is not False
             )
 
         asked = _Asked(body, document, model, user=user, ask=ask)
+        if await run_in_threadpool(is_urgent, body.last_said):
+            asked.with_care = True
         return await asked.answer(core, request, ChatShape(body.model), is_stripped=not body.is_opened)
 
     @router.post("/v1/completions")
@@ -47,7 +51,7 @@ def completion_routes(core: Core) -> APIRouter:
         model = await run_in_threadpool(first_model, core, body.model)
 
         def ask(bot: Bot, sampling: Sampling, cancel: threading.Event) -> ReplyStream:
-            return bot.completions.of_text(body.text, sampling, cancel=cancel)
+            return bot.completions.of_text(body.text, sampling, cancel=cancel, is_tuned=model.kind != "base")
 
         asked = _Asked(body, document, model, user="", ask=ask)
         return await asked.answer(core, request, TextShape(body.model or model.id), is_stripped=False)
@@ -58,7 +62,7 @@ def completion_routes(core: Core) -> APIRouter:
         model = await run_in_threadpool(first_model, core, body.model)
 
         def ask(bot: Bot, sampling: Sampling, cancel: threading.Event) -> ReplyStream:
-            return bot.completions.of_text(body.text, sampling, cancel=cancel)
+            return bot.completions.of_text(body.text, sampling, cancel=cancel, is_tuned=model.kind != "base")
 
         asked = _Asked(body, document, model, user="", ask=ask)
         return await asked.answer(core, request, LlamaShape(model.id), is_stripped=False)
@@ -75,11 +79,18 @@ class _Asked:
         self._user = user
         self._ask = ask
         self._ignored = list(missing_settings(document))
+        self.with_care = False  # somebody in a crisis has said so: no model is asked
 
     async def answer(self, core: Core, request: Request, shape: Shape, *, is_stripped: bool) -> Response:
         self._body.form.require_allowed(visitor_of(request.scope).role)
         bot = await run_in_threadpool(core.library.bot, self._model.entry.id, run=self._model.run)
-        generation = core.start_reply(request.scope, self._model.entry, lambda cancel: self._open(bot, cancel))
+        generation = await run_in_threadpool(
+            core.start_reply,
+            request.scope,
+            self._model.entry,
+            lambda cancel: self._open(bot, cancel),
+            is_urgent=self.with_care,
+        )
         replying = Replying(
             generation,
             shape,
@@ -91,6 +102,8 @@ class _Asked:
 
     def _open(self, bot: Bot, cancel: threading.Event) -> ReplyStream:
         """Ask the model, in the reply's own thread: it may have to be loaded first."""
+        if self.with_care:
+            return bot.completions.with_care(cancel=cancel)
         default = bot.completions.sampling(user=self._user)
         form = self._body.form
         sampling = form.held(self._body.sampling(default, lambda: bot.tokenizer))

@@ -112,6 +112,13 @@ class ChatRequest(Asking):
         head = (Message("system", system),) if system.strip() else ()
         return (*head, *said, spoken[-1])
 
+    @property
+    def last_said(self) -> str:
+        """The user's message that is to be answered; empty for none."""
+        spoken = self._spoken()
+        last = spoken[-2] if len(spoken) > 1 and spoken[-1].role == "assistant" else spoken[-1]
+        return last.content if last.role == "user" else ""
+
     def _spoken(self) -> list[Message]:
         return [message for message in self._read() if message.role != "system"]
 

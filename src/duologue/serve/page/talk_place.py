@@ -46,10 +46,10 @@ async def place_of(core: Core, request: Request, character_id: str, session_id: 
     Raises:
         GuardError: With reason `age_required`, or `not_found`, the same for a chat of somebody else and for none.
     """
-    entry = core.entry(request.scope, character_id)
     account = visitor_of(request.scope).account
 
     def look() -> Place:
+        entry = core.entry(request.scope, character_id)
         bot = core.library.bot(entry.id)
         if session_id and not bot.sessions.has(session_id, character=bot.model_id, user=account):
             raise GuardError("there is no such chat", reason="not_found", where="chat")

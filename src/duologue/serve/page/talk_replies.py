@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from duologue.chat import Chain, ReplyStream
+from duologue.chat import Chain, ReplyStream, is_urgent
 from duologue.errors import DuologueError
 from duologue.serve.core import Core
 from duologue.serve.generation import Generation, OpenStream
@@ -26,6 +26,7 @@ FRAME_SECONDS = 1 / 12  # people read no faster
 _MAX_ASKS = 512
 _ALIVE_SECONDS = 15.0
 _REFUSAL_SECONDS = 1.0  # a message is stored or refused by then, unless a model must be loaded to count its tokens
+_MAKE_WAY_SECONDS = 10.0  # a reply that is stopped ends within a token
 _RENDER_SHARE = 8  # rendering takes at most one part in so many of the time
 
 Kind = Literal["reply", "regenerate", "continue", "next", "impersonate", "edit"]
@@ -101,6 +102,7 @@ def reply_routes(core: Core, asks: Asks) -> APIRouter:
             place,
             kind="reply",
             open_stream=lambda cancel: bot.replies(session_id, text, cancel=cancel, user=user),
+            said=text,
         )
         return JSONResponse({"kind": "reply"}, status_code=202)
 
@@ -155,6 +157,7 @@ async def ask_for_edited(core: Core, asks: Asks, request: Request, place: Place,
         place,
         kind="edit",
         open_stream=lambda cancel: bot.edit_and_reply(session_id, message_id, text, cancel=cancel, user=user),
+        said=text,
     )
 
 
@@ -184,6 +187,7 @@ async def _start(
     *,
     kind: Kind,
     open_stream: OpenStream,
+    said: str = "",
     message_id: int = 0,
     prefix: str = "",
 ) -> None:
@@ -207,7 +211,17 @@ async def _start(
         loop.call_soon_threadsafe(tell, None)
         return stream
 
-    generation = core.start_reply(request.scope, place.entry, open_and_tell, session_id=place.session_id)
+    in_crisis = bool(said) and await run_in_threadpool(is_urgent, said)
+    if in_crisis:
+        await _make_way(core, place.session_id)
+    generation = await run_in_threadpool(
+        core.start_reply,
+        request.scope,
+        place.entry,
+        open_and_tell,
+        session_id=place.session_id,
+        is_urgent=in_crisis,
+    )
     asks.add(place.session_id, Ask(generation, kind, message_id, prefix))
     try:
         refusal = await asyncio.wait_for(asyncio.shield(opened), _REFUSAL_SECONDS)
@@ -216,6 +230,14 @@ async def _start(
     if refusal is not None:
         asks.heard(place.session_id)
         raise refusal
+
+
+async def _make_way(core: Core, session_id: str) -> None:
+    """Stop the reply that is being written in a chat, for an answer that does not wait."""
+    deadline = time.monotonic() + _MAKE_WAY_SECONDS
+    while (running := core.generations.find(session_id)) and time.monotonic() < deadline:
+        running.cancel.set()
+        await asyncio.sleep(FRAME_SECONDS)
 
 
 async def _tell(core: Core, asks: Asks, place: Place) -> AsyncIterator[bytes]:

@@ -113,3 +113,9 @@ def test_fields_that_did_nothing_are_said_in_a_header_and_in_the_body(server):
     assert stream.headers["x-duologue-ignored"] == "top_n_sigma"
     assert '"duologue":{"ignored":["top_n_sigma"]}' in stream.text
     assert "x-duologue-ignored" not in post(server, top_n_sigma=0).headers
+
+
+def test_a_system_message_alone_is_nothing_to_go_on_with(server):
+    answer = post(server, messages=[{"role": "system", "content": "Be brief."}], continue_final_message=True)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("body: a system message alone")

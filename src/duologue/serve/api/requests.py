@@ -89,6 +89,8 @@ class ChatRequest(Asking):
     def _begins_or_goes_on(self) -> "ChatRequest":
         if self.continue_final_message and self.add_generation_prompt:
             raise ValueError("continue_final_message and add_generation_prompt cannot both be true")
+        if not self._spoken():
+            raise ValueError("a system message alone is nothing to go on with (continue_final_message)")
         return self
 
     @property
@@ -206,7 +208,7 @@ def parse_request(kind: type[R], body: bytes) -> tuple[R, dict[str, Any]]:
         # For the same reason only the faults that lie deepest are told.
         above = {name for field in faults for name in accumulate(field.split(".")[:-1], "{}.{}".format)}
         deepest = [field for field in faults if field not in above]
-        named = [f"{field or 'body'}: {faults[field]['msg']}" for field in deepest]
+        named = [f"{field or 'body'}: {faults[field]['msg'].removeprefix('Value error, ')}" for field in deepest]
         if len(named) > _MAX_FAULTS:
             named = [*named[:_MAX_FAULTS], f"and {len(named) - _MAX_FAULTS} more"]
         raise ApiError(400, "; ".join(named), param=deepest[0]) from error

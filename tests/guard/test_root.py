@@ -65,7 +65,18 @@ def test_no_environment_variable_that_is_read_changes_a_verdict(monkeypatch: pyt
 
 def test_the_rules_read_no_file_no_setting_and_no_environment() -> None:
     """What decides is code: the modules of the rules name nothing that could let a setting in."""
-    modules = ("policy", "scene", "signals", "ages", "weapons", "vocabulary", "fold")
+    modules = (
+        "policy",
+        "scene",
+        "signals",
+        "ages",
+        "written_ages",
+        "numbers",
+        "family",
+        "weapons",
+        "vocabulary",
+        "fold",
+    )
     for module in modules:
         tree = ast.parse((SOURCE / "guard" / f"{module}.py").read_text(encoding="utf-8"))
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

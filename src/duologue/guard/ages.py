@@ -1,7 +1,7 @@
 """Ages below 18 that are not plain English: sums, other languages, years of school, an answer to "how old are you"."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,6 +29,7 @@ _NUMBERS = {
     "tr": "bir iki uc dort bes alti yedi sekiz dokuz on on-bir on-iki on-uc on-dort on-bes on-alti on-yedi",
 }
 _DIGITS = r"(?<![\d.,'])(?:1[0-7]|[1-9])"
+_DIGITS_ANYWHERE = r"(?:1[0-7]|[1-9])"  # also after a quotation mark
 _KANJI = r"(?<![\d一二三四五六七八九十百])(?:1[0-7]|[1-9]|十[一二三四五六七]?|[一二三四五六七八九])"
 _SINCE = {  # before "15 ans" and after it, where it is a time and no age
     "fr": (r"depuis|pendant|il y a|dans|durant|apres|pour|en|tous les|ces", r"de (?:mariage|carriere|metier|vie)|plus"),
@@ -47,8 +48,7 @@ _NO_GERMAN_UNIT = (
 )
 _NO_UNIT = (
     r"(?! ?-?(?:%|percent|mins?|minutes?|hours?|days?|weeks?|months?|times?|km|miles?|euros?|dollars?|centuries|"
-    r"hundred|"
-    r"thousand|million|of|in|to|[.,:]\d|am\b|pm\b|o'clock))"
+    r"hundred|thousand|million|of|in|to|[.,:]\d|am\b|pm\b|o'clock))"
 )
 _QUESTIONS = (
     *(r"\bhow old\b", r"\b(?:your|her|his|their) age\b", r"\bage\W*$", r"\bwie alt\b", r"\bquel age\b"),
@@ -59,6 +59,35 @@ _ANSWERS = (
     r"(?:i am|i'm|im|she is|she's|he is|he's|they are|just|only|barely|still|almost|nearly|about|turned|just turned|"
     r"ich bin|sie ist|er ist|erst|j'ai|elle a|il a|tengo|tiene|ho|ha|tenho|tem|ik ben)"
 )
+_OF_A_GIRL = {  # before "de quince": who is of that age
+    "es": "chic[ao]|muchach[ao]|nin[ao]|jovencit[ao]|joven|hij[ao]|herman[ao]|colegiala|estudiante",
+    "fr": "fille|garcon|gamine?|soeur|frere|eleve|demoiselle|ado|copine",
+    "it": "ragazz[ao]|ragazzin[ao]|figli[ao]|sorella|fratello|studentessa",
+    "pt": "menin[ao]|garot[ao]|rapariga|rapaz|filh[ao]|irma|aluna",
+}
+_HAS = {  # "tiene quince", to the end of what is said: what follows would be counted
+    "es": r"(?:tengo|tienes|tiene|tenia|cumplio|cumple|cumplira)(?: solo| apenas| recien| ya)?",
+    "fr": r"(?:j'ai|tu as|elle a|il a|elle n'a que|il n'a que|elle avait)",
+    "it": r"(?:ho|hai|ha|compie|aveva)(?: solo| appena)?",
+    "pt": r"(?:tenho|tens|tem|tinha|faz)(?: so| apenas)?",
+    "pl": r"(?:mam|masz|ma|miala)(?: tylko| dopiero)?",
+}
+_END = r"(?= ?(?:$|[^\w\s]|\n|y\b|et\b|e\b|i\b|pero\b|mais\b|zq))"
+_AGE_ABROAD = (
+    "alter edad idade leeftijd wiek eletkor alder возраст вік yas umur usia tuoi ηλικία 年龄 年齡 年齢 나이 عمر العمر "
+    "גיל อายุ उम्र"
+)
+_RUSSIAN_STEMS = (
+    "трех четырех пяти шести семи восьми девяти десяти одиннадцати двенадцати тринадцати четырнадцати пятнадцати "
+    "шестнадцати семнадцати"
+)
+_NO_RUSSIAN_GIRL = "брак срок опыт стаж юбиле истори войн перерыв период договор контракт виски план выдержк служб"
+_NO_RUSSIAN_UNIT = (
+    "минут час дн ден недел месяц раз рубл евро долл км метр см кг грамм процент книг штук человек балл этаж страниц "
+    "тысяч миллион цент сантим градус лет_назад"
+)
+_RUSSIAN_WHO = "ей ему мне тебе їй йому мені"
+_RUSSIAN_HEDGES = "всего только уже лишь исполнилось исполнится было едва еще сейчас лише"
 _YEARS = {"fr": "ans", "es": "anos", "it": "anni", "pt": "anos", "pl": "lat", "ru": "лет"}
 
 
@@ -221,13 +250,78 @@ def _patterns() -> _Patterns:
     )
     numbers = _alternation(sorted({word for text in _NUMBERS.values() for word in text.split()} - {"on", "bir", "un"}))
     return _Patterns(
-        stated=tuple((hints, re.compile(pattern)) for hints, pattern in stated),
+        stated=tuple((hints, re.compile(pattern)) for hints, pattern in (*stated, *_abroad(words))),
         years=tuple((hint, re.compile(pattern), re.compile(before)) for hint, pattern, before in years),
         question=re.compile("|".join(_QUESTIONS)),
         answer=re.compile(
             rf"\W*(?:{_ANSWERS}[ ,]*){{0,3}}(?:{_DIGITS}|{_alternation(_ENGLISH[1:18])}|{numbers})(?![\w%]){_NO_UNIT}"
         ),
     )
+
+
+def _abroad(words: dict[str, str]) -> Iterator[tuple[Hints, str]]:
+    """Yield ages in words of other languages that no unit follows, and in fields of a card."""
+    every = f"(?:{'|'.join((_DIGITS_ANYWHERE, *words.values()))})"
+    fields = tuple(fold(name) for name in _AGE_ABROAD.split())
+    yield fields, rf"(?<!\w)(?:{'|'.join(fields)})[^\w.,!?]{{1,12}}{every}(?![\w%]|[.,:/]\d){_NO_UNIT}"
+    for language, has in _HAS.items():
+        number = rf"(?:{_DIGITS}|{words[language]})(?!\w)"
+        yield tuple(f"{verb} " for verb in _verbs(has)), rf"\b{has} {number}{_END}"
+    for language, who in _OF_A_GIRL.items():
+        of = "di" if language == "it" else "de"
+        number = rf"(?:{_DIGITS}|{words[language]})(?!\w)"
+        yield (f" {of} ",), rf"\b(?:{who})s? {of} {number}{_NO_UNIT}(?! (?:{fold('meses|minutos|minutes|ore|horas')}))"
+    yield ("jahre",), rf"[,(|:/] ?(?:{_DIGITS}|{words['de']}) jahre(?= ?(?:$|[,.;:|)\n]))"
+    yield (
+        (" von ",),
+        rf"\b(?:madchen|junge|tochter|sohn|schwester|bruder) von (?:{_DIGITS}|{words['de']})(?!\w){_NO_GERMAN_UNIT}",
+    )
+    yield (" van ",), rf"\b(?:meisje|jongen|dochter|zoon) van (?:{_DIGITS}|{words['nl']})(?!\w){_NO_UNIT}"
+    yield (
+        (fold("летн"), fold("річн")),
+        (
+            rf"(?<!\w)(?:(?:{_DIGITS}|{_folded(_RUSSIAN_STEMS)})-?{fold('летн')}|{_DIGITS}-?{fold('річн')})\w+"
+            rf"(?! (?:{_folded(_NO_RUSSIAN_GIRL)}))"
+        ),
+    )
+    yield (
+        tuple(f"{fold(who)} " for who in _RUSSIAN_WHO.split()),
+        rf"(?<!\w){_folded(_RUSSIAN_WHO)} (?:{_folded(_RUSSIAN_HEDGES)} ){{0,3}}(?:{_DIGITS}|{words['ru']})(?!\w)"
+        rf"(?! ?(?:{_folded(_NO_RUSSIAN_UNIT)}|%|[.,:]\d))",
+    )
+    korean, final = fold("세"), "\u11a8-\u11c2"  # a letter more makes another word
+    yield (
+        (korean,),
+        rf"(?:{_DIGITS}|{_folded('십일 십이 십삼 십사 십오 십육 십칠')}) ?{korean}(?![{final}])"
+        rf"(?! ?{_folded('기 대 트')})",
+    )
+    yield (
+        ("今年", "才", "年仅", "年僅", "芳龄", "刚满", "剛滿", "只有"),
+        r"(?:今年|才|年仅|年僅|芳龄|刚满|剛滿|只有) ?(?:1[0-7]|[3-9]|十[一二三四五六七]?)"
+        r"(?=$|[^\w%:.]|\n)(?! ?[\d%])",
+    )
+    yield (fold("عمر"),), rf"{fold('عمر')}\w* ?(?:{fold('هو')} )?{_DIGITS}(?!\w)"
+    yield (fold("בת"), fold("בן")), rf"(?<!\w){_folded('בת בן')} {_DIGITS}(?!\w)"
+    yield (
+        ("vuotia", "eves", "tuoi", "gamm", "godina", "rokov"),
+        (rf"{_DIGITS}[ -]?(?:vuotia\w*|eves\b|tuoi\b|ar gamm[ae]l\w*)"),
+    )
+    yield (
+        ("umur", "usia", " ani", " let", "-let"),
+        (
+            rf"\b(?:ber)?(?:umur|usia)(?:nya)? {_DIGITS}(?!\w)|\bare {_DIGITS} ani\b|\bje (?:ji|mu) {_DIGITS}\b|"
+            rf"{_DIGITS}-?let(?:a|y|ni[a-z]*)\b"
+        ),
+    )
+    yield (fold("χρονών"), fold("ετών")), rf"{_DIGITS} {_folded('χρονών ετών')}"
+
+
+def _verbs(pattern: str) -> tuple[str, ...]:
+    return tuple(pattern.partition(")")[0].removeprefix("(?:").split("|"))
+
+
+def _folded(text: str) -> str:
+    return "(?:" + "|".join(fold(word).replace("_", " ") for word in text.split()) + ")"
 
 
 def _alternation(words: Sequence[str]) -> str:

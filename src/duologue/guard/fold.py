@@ -23,10 +23,16 @@ _SIGNS_AS_LETTERS = {code: code - 0xE0000 for code in range(0xE0020, 0xE007F)} |
     for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6)
     for place in range(26)
 }
-_SPELLED_OUT = re.compile(rf"(?<!\w)\w([ {re.escape(SEPARATORS)}])(?:\w\1)+\w(?!\w)")
-_SPACING = re.compile(rf"[ {re.escape(SEPARATORS)}]")
+_GAP = rf"[ {re.escape(SEPARATORS)}]{{1,3}}"
+_SPELLED_OUT = re.compile(rf"(?<!\w)\w(?:{_GAP}\w(?!\w)){{2,}}")
+_GAPS = re.compile(_GAP)
 # Is in every spelled-out word, and much quicker to look for.
-_SPELLED_OUT_HINT = re.compile(rf"([ {re.escape(SEPARATORS)}])\w\1\w(?!\w)")
+_SPELLED_OUT_HINT = re.compile(rf"(?<!\w)\w{_GAP}\w(?!\w)")
+# What may stand once or more inside a word to break it.
+WORD_BREAKS = "-*.~+/|"
+_WORD_BREAKS = str.maketrans("", "", WORD_BREAKS)
+_BROKEN = re.compile(rf"[^\W\d_][{re.escape(WORD_BREAKS)}]+[^\W\d_]")
+_NUMBERED = re.compile(r"\d")  # "a 12-year-old whisky" is whole
 _TURNED_AROUND = re.compile("\u202e([^\u202c]*)\u202c?")
 
 
@@ -40,21 +46,60 @@ def fold(text: str) -> str:
     return text.lower().replace("_", " ")
 
 
+def word_set(*texts: str) -> frozenset[str]:
+    """Return the folded words of texts, for lists that are matched on folded text."""
+    return frozenset(fold(" ".join(texts)).split())
+
+
 def views(text: str) -> str:
-    """Return every reading of `text`, one per line: folded, leet resolved, spelled-out words joined, turned around."""
-    texts = [text]
-    if is_turned_around(text):
-        texts.append(_TURNED_AROUND.sub(lambda run: run[1][::-1], text))
-    readings = [reading for each in texts for reading in _readings(each)]
-    return "\n".join(dict.fromkeys(readings))
+    """Return every reading of `text`, one per line.
+
+    Folded; leet resolved; spelled-out words joined, also without the single letter before or after, as in "a c h i l d"
+    and "I"; words that a sign breaks mended; turned around.
+    """
+    readings = [reading for each in _directions(text) for reading in _readings(each)]
+    return "\n".join(dict.fromkeys(filter(None, readings)))
+
+
+def spelled_out(text: str) -> str:
+    """Return what is spelled out in `text`, without gaps, one per line: a sentence may be, and is one long word."""
+    folded = [" ".join(fold(each).split()) for each in _directions(text)]
+    runs = [_GAPS.sub("", run[0]) for each in folded for run in _SPELLED_OUT.finditer(each)]
+    return "\n".join(dict.fromkeys(each for run in runs for each in (run, run.translate(LEET))))
+
+
+def _directions(text: str) -> list[str]:
+    return [text, _TURNED_AROUND.sub(lambda run: run[1][::-1], text)] if is_turned_around(text) else [text]
 
 
 def _readings(text: str) -> list[str]:
     folded = " ".join(fold(text).split())
     leet = folded.translate(LEET)
     leet_with_l = folded.translate(LEET_ONE_AS_L).translate(LEET)
-    joined = [_SPELLED_OUT.sub(lambda run: _SPACING.sub("", run[0]), reading) for reading in (folded, leet)]
-    return [" ".join(reading.split()) for reading in (folded, leet, leet_with_l, *joined)]
+    readings = [folded, leet, leet_with_l, _mended(folded)]
+    for reading in (folded, leet):
+        if _SPELLED_OUT_HINT.search(reading):
+            readings.extend(_joined(reading, first, last) for first in (0, 1) for last in (0, 1))
+    return readings
+
+
+def _joined(reading: str, first: int, last: int) -> str:
+    """Join spelled-out words; of each, so many letters at its beginning and at its end stay words of their own."""
+
+    def join(run: re.Match[str]) -> str:
+        letters = _GAPS.sub("", run[0])
+        end = len(letters) - last
+        return " ".join(filter(None, (letters[:first], letters[first:end], letters[end:])))
+
+    return _SPELLED_OUT.sub(join, reading)
+
+
+def _mended(folded: str) -> str:
+    """Return the words of folded text that a sign breaks, without it, far enough from each other to be no phrase."""
+    if not _BROKEN.search(folded):
+        return ""
+    broken = (word for word in folded.split() if _BROKEN.search(word) and not _NUMBERED.search(word))
+    return " ; ".join(word.translate(_WORD_BREAKS) for word in broken)
 
 
 def quick_views(texts: Sequence[str]) -> tuple[str, ...]:
@@ -67,7 +112,7 @@ def quick_views(texts: Sequence[str]) -> tuple[str, ...]:
     if is_turned_around(joined):
         return ()
     folded = " ".join(fold(joined).split())
-    readings = [folded, folded.translate(LEET)]
+    readings = [folded, folded.translate(LEET), folded.translate(_WORD_BREAKS)]
     if "1" in folded:
         readings.append(folded.translate(LEET_ONE_AS_L).translate(LEET))
     if any(_SPELLED_OUT_HINT.search(reading) for reading in readings[:2]):

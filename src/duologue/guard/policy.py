@@ -99,7 +99,7 @@ def _check_root(texts: Sequence[str], heat: "Heat", *, where: str) -> None:
     from duologue.guard.scene import find_force, find_minor, find_weapon_uplift
 
     sexual = heat.explicit or heat.suggestive
-    if (sexual or heat.abuse) and (minor := find_minor(texts)):
+    if (sexual or heat.abuse) and (minor := find_minor(texts, is_explicit=bool(heat.explicit))):
         raise _root_refusal(f"brings a minor ('{minor}') and sexual content ('{sexual or heat.abuse}') together", where)
     if sexual and (force := find_force(texts)):
         raise _root_refusal(f"brings sexual content ('{sexual}') and force ('{force}') together", where)

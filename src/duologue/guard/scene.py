@@ -7,10 +7,12 @@ from itertools import pairwise
 
 from duologue.guard import signals
 from duologue.guard.ages import asks_age, find_answered_age
-from duologue.guard.fold import quick_views, views
+from duologue.guard.fold import quick_views, spelled_out, views
 from duologue.guard.weapons import ONLY_A_WORD, asks_how, find_uplift, find_weapon
 
 _KEPT_TEXTS = 2048  # with what was found in them; a chat's prompt has some 100 texts
+_KEPT_READINGS = 256  # several looks, one after the other, need all readings of a text
+_LONGEST_KEPT = 20_000  # characters; readings take some ten times as much
 _SEAM_WORDS = 6
 _SENTENCE_ENDS = (".", "!", "?", "…", '"', "*", ")", ":", ";")
 
@@ -43,15 +45,21 @@ def find_heat(texts: Sequence[str]) -> Heat:
     )
 
 
-def find_minor(texts: Sequence[str]) -> str:
-    """Return a signal of a minor in a scene, also where a statement or an answer goes from one text into the next."""
+def find_minor(texts: Sequence[str], *, is_explicit: bool) -> str:
+    """Return a signal of a minor in a scene, also where a statement or an answer goes from one text into the next.
+
+    Args:
+        texts: Of the scene.
+        is_explicit: Whether the scene holds explicit content. What somebody tells of violence they suffered as a child
+            names no minor elsewhere, so that people can speak of it.
+    """
     for text in texts:
-        if found := _minor(text):
+        if found := _minor(text, is_explicit):
             return found
     for before, after in pairwise(texts):
         if _asks_age(before) and (found := _answered_age(after)):
             return found
-    return next((found for seam in _seams(texts) if (found := _minor(seam))), "")
+    return next((found for seam in _seams(texts) if (found := _minor(seam, is_explicit))), "")
 
 
 def find_force(texts: Sequence[str]) -> str:
@@ -88,35 +96,67 @@ def _is_surely_harmless(text: str) -> bool:
     return bool(readings) and signals.is_without_signals(readings)
 
 
+@dataclass(frozen=True, slots=True)
+class _Readings:
+    """A text as it is read.
+
+    Attributes:
+        whole: Every reading, one per line.
+        spoken: Without harmless phrases.
+        heard: Also without what somebody tells of violence they suffered.
+        runs: What is spelled out, without gaps.
+    """
+
+    whole: str
+    spoken: str
+    heard: str
+    runs: str
+
+
+def _read(text: str) -> _Readings:
+    return _read_and_kept(text) if len(text) <= _LONGEST_KEPT else _read_and_kept.__wrapped__(text)
+
+
+@lru_cache(_KEPT_READINGS)
+def _read_and_kept(text: str) -> _Readings:
+    whole = views(text)
+    spoken = signals.without_harmless_phrases(whole)
+    return _Readings(whole, spoken, signals.without_disclosures(spoken), spelled_out(text))
+
+
 @lru_cache(_KEPT_TEXTS)
 def _heat(text: str) -> Heat:
     if _is_surely_harmless(text):
         return Heat()
-    everything = views(text)
-    heard = signals.without_disclosures(signals.without_harmless_phrases(everything))
+    read = _read(text)
+    explicit, suggestive, abuse = signals.find_spelled_heat(read.runs)
     return Heat(
-        signals.find_explicit(heard), signals.find_suggestive(heard), signals.find_abuse(heard), find_weapon(everything)
+        signals.find_explicit(read.heard) or explicit,
+        signals.find_suggestive(read.heard) or suggestive,
+        signals.find_abuse(read.heard) or abuse,
+        find_weapon(read.whole),
     )
 
 
 @lru_cache(_KEPT_TEXTS)
-def _minor(text: str) -> str:
-    return signals.find_minor(signals.without_disclosures(signals.without_harmless_phrases(views(text))))
+def _minor(text: str, is_explicit: bool) -> str:
+    read = _read(text)
+    return signals.find_minor(read.spoken if is_explicit else read.heard) or signals.find_spelled_minor(read.runs)
 
 
 @lru_cache(_KEPT_TEXTS)
 def _force(text: str) -> str:
-    return signals.find_force(signals.without_disclosures(signals.without_harmless_phrases(views(text))))
+    return signals.find_force(_read(text).heard)
 
 
 @lru_cache(_KEPT_TEXTS)
 def _uplift(text: str) -> str:
-    return find_uplift(views(text)) if _heat(text).weapon else ""
+    return find_uplift(_read(text).whole) if _heat(text).weapon else ""
 
 
 @lru_cache(_KEPT_TEXTS)
 def _asks_how(text: str) -> bool:
-    return asks_how(views(text))
+    return asks_how(_read(text).whole)
 
 
 @lru_cache(_KEPT_TEXTS)
@@ -131,5 +171,5 @@ def _answered_age(text: str) -> str:
 
 def forget_kept() -> None:
     """Forget what was found in texts, so that all are read anew."""
-    for kept in (_heat, _minor, _force, _uplift, _asks_how, _asks_age, _answered_age):
+    for kept in (_read_and_kept, _heat, _minor, _force, _uplift, _asks_how, _asks_age, _answered_age):
         kept.cache_clear()

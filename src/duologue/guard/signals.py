@@ -8,24 +8,11 @@ from collections.abc import Iterable
 
 from duologue.guard import vocabulary
 from duologue.guard.ages import find_age
-from duologue.guard.fold import LEET, LEET_ONE_AS_L, SEPARATORS, fold
+from duologue.guard.family import without_family_talk
+from duologue.guard.fold import LEET, LEET_ONE_AS_L, SEPARATORS, WORD_BREAKS, fold
+from duologue.guard.numbers import AGE, MONTHS, OF_AGE, YEARS
+from duologue.guard.written_ages import find_written_age
 
-_BELOW_18 = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
-)
-_NUMBER_WORDS = (*_BELOW_18, "eighteen", "nineteen", "twenty")
-_NUMBER = rf"(?:\d{{1,2}}|{'|'.join(_NUMBER_WORDS)})"
-_AGE = rf"(?<![\d.,'])(?:1 ?[0-7]|\d|{'|'.join(_BELOW_18)})(?!\w)"
-_YEARS = r"(?:years?|yrs?)"
-# "she is 15" states an age; "she is 15 minutes late" and "she is 5 to 10 feet away" do not.
-_NOT_A_QUANTITY = (
-    r"(?![.,:/]?\d)(?!['\"%]\d?)(?! ?-?(?:%|percent|seconds?|mins?|minutes?|hours?|hrs?|days?|weeks?|months?|times?|"
-    r"km|kilomet\w+|miles?|m|met(?:er|re)s?|cm|mm|feet|foot|ft|inch(?:es)?|kg|kilos?|grams?|pounds?|lbs?|stone|tons?|"
-    r"pm|am|o'clock|dollars?|euros?|bucks|cents|points?|degrees?|pages?|chapters?|blocks?|floors?|steps?|"
-    r"of|out|to|in|people|persons|men|women|things?|more|less|years? (?!old|of age))\b)"
-)
-_OF_AGE = rf"{_AGE}{_NOT_A_QUANTITY}"
 _ADULTHOOD = r"(?:the )?(?:18|eighteen|21|age|legal age)(?!\w)"
 _THING = r"(?! (?:whiske?y|scotch|rum|wine|port|cheese|car|truck|house|building|company|dog|cat|horse|laptop|phone)\b)"
 _SUBJECT = (
@@ -35,34 +22,38 @@ _HEDGE = r"(?: only| just| barely| both| all| about| around| maybe| not even| st
 _LOOKS = (
     r"(?:looks?|looking|appears?|seems?|acts?|pretends?)(?: like| to be| as if| an?| about| around| only| s?he is){0,4}"
 )
-_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 _PUPIL = r"(?:student|pupil|girl|boy|kid|freshman|sophomore|cheerleader)s?"
-_SCHOOL = r"(?:elementary|primary|grade|grammar|middle|junior high|high|secondary)[ -]school"
+_SCHOOL = r"(?:(?:elementary|primary|grade|grammar|middle|junior high|high|secondary)[ -]school|junior high)"
 _ORDINAL = r"(?:[1-9](?:st|nd|rd|th)|1[0-2]th|first|second|third|(?:four|fif|six|seven|eigh|nin|ten|eleven|twelf)th)"
 _MINOR_PHRASES = (
-    rf"{_AGE}(?:[ -]*(?:{_YEARS}|months?|weeks?)[ -]*old{_THING}|[ -]*{_YEARS} of age|[ -]?y[ ./-]{{0,2}}o\.?(?!\w))",
+    rf"{AGE}(?:[ -]*(?:{YEARS}|months?|weeks?)[ -]*old{_THING}|[ -]*{YEARS} of age|[ -]?y[ ./-]{{0,2}}o\.?(?!\w))",
     r"\b(?:"
     r"(?:1[0-7]|\d)yo\b|"
-    rf"(?:ages?|aged|age[ds]? (?:is|was|of)|age ?[:=]|turn(?:s|ed|ing)?) {{0,2}}{_OF_AGE}|"
-    rf"turn(?:s|ed|ing)? {_AGE} (?:in|on|this|last|next) (?:{_MONTHS}|spring|summer|autumn|fall|winter|\w+day|week|"
+    rf"(?:ages?|aged|age[ds]? (?:is|was|of)|age ?[:=]|turn(?:s|ed|ing)?) {{0,2}}{OF_AGE}|"
+    rf"turn(?:s|ed|ing)? {AGE} (?:in|on|this|last|next) (?:{MONTHS}|spring|summer|autumn|fall|winter|\w+day|week|"
     rf"month|year|\d)|"
-    r"(?:1[0-7]th|[4-9]th|1st|2nd|3rd|fifteenth|sixteenth) birthday|sweet sixteen|"
-    rf"{_SUBJECT}{_HEDGE} {_OF_AGE}|is (?:only|just|barely|not even|still) {_OF_AGE}|{_LOOKS} {_OF_AGE}|"
+    r"(?:1[0-7]th|[4-9]th|1st|2nd|3rd|(?:eleven|twelf|thirteen|fourteen|fifteen|sixteen|seventeen)th) birthday|"
+    r"sweet sixteen|"
+    rf"{_SUBJECT}{_HEDGE} {OF_AGE}|is (?:only|just|barely|not even|still) {OF_AGE}|{_LOOKS} {OF_AGE}|"
     r"(?:under|below|younger than|less than|not yet|not even|isn't|isn't yet|almost|nearly|not quite) "
     rf"(?:the age of )?{_ADULTHOOD}|(?:turns?|turning|not turned|(?:will|'ll) (?:be|turn)|until \w+ (?:is|turns?)) "
     rf"{_ADULTHOOD}|(?:before|until|till) \w+ (?:18th|eighteenth) birthday\b|"
     r"under the age of (?:consent|majority|1[0-7])|under[ -]aged?\b|pre[ -]teens?\b|pre-pubescent\b|"
     r"(?:little|young|small) (?:girl|boy|lad|lass)(?:e?s)?\b|school[ -](?:girl|boy|child|children|kid)s?\b|"
-    r"(?:a|the|this|that|is|with) minor\b(?= (?:who|and|is|was|or|with|girl|boy)\b| ?[^\w\s-]|\s*$)|"
+    r"(?:a|the|this|that|is|with) minor\b(?= (?:who|and|is|was|or|with)\b| ?(?:[^\w\s-]|\n)|\s*$)|"
+    r"minor (?:girl|boy|female|male|daughter|son|sister|brother|niece|nephew)s?\b|"
     rf"{_SCHOOL}(?:ers?\b| {_PUPIL}\b)|"
     rf"(?:freshman|sophomore|junior|senior|student|pupil) (?:in|at) (?:\w+ ){{0,2}}{_SCHOOL}\b|"
     r"(?:middle|high|grade)[ -]?schoolers?\b|"
     r"(?:attends?|goes to|go to|enrolled (?:in|at)|(?:am|is|are|still|currently) (?:still )?in) "
-    rf"(?:\w+ )?(?:{_SCHOOL}|kindergarten)\b|"
-    rf"{_ORDINAL}[ -]grade(?:rs?)?\b|grade (?:1[0-2]|[1-9])\b|year (?:1[0-2]|[1-9]) {_PUPIL}\b|"
+    rf"(?:\w+ )?(?:{_SCHOOL}|kindergarten|preschool|daycare)\b(?! (?:teachers?|library|building))|"
+    rf"(?:i'm|s?he's|they're|you're|who's|{_PUPIL}) (?:still )?(?:in|at|from) (?:\w+ )?(?:{_SCHOOL}|kindergarten)\b"
+    r"(?! (?:teachers?|library|building))|"
+    rf"{_ORDINAL}[ -]grade(?:rs?)?\b|grade (?:1[0-2]|[1-9]|four|five|six|seven|eight|nine|ten|eleven)\b|"
+    rf"in (?:year|form) (?:1[0-2]|[1-9]|seven|eight|nine|ten|eleven)\b(?! of)|year (?:1[0-2]|[1-9]) {_PUPIL}\b|"
     r"menor(?:es)? de edad\b|menor(?:es)? de idade\b|"
     r"born in (?:the year )?20(?:09|[1-3]\d)\b|sixth[ -]form(?:ers?)?\b|(?:doing|taking|sitting) (?:my|her|his|"
-    r"their) gcses\b|"
+    r"their) (?:gcses|[ao][ -]levels)\b|quinceaneras?\b|(?:girl|cub) scouts?\b|"
     r"(?:early|mid|late|her|his|my|their|your|our) ?-?teens\b|too young to (?:vote|drive|consent|marry|buy)\b|"
     r"not (?:yet )?old enough to (?:vote|drive|consent|marry)\b|"
     r"age[ds]? regress\w*\b|de-?aged\b|aged? (?:(?:her|him|them|me|it) )?(?:down|up)\b|ag(?:ed|ing)[ -](?:down|up)\b|"
@@ -95,6 +86,7 @@ _PLAIN, _LEET, _LEET_WITH_L = (
     for ones, leet in (({}, {}), ({}, LEET), (LEET_ONE_AS_L, LEET))
 )
 _SIGNS_OF_OCTETS = bytes(code if chr(code).isalnum() and code < 128 else 32 for code in range(256))
+_WORD_BREAKS = WORD_BREAKS.encode()
 _SPELLED_OUT_OCTETS = re.compile(rb" \w +\w(?!\w)")  # is in every word that is spelled out
 _WATCHED_OCTETS = frozenset(word.encode() for word in _WATCHED_WORDS)
 _FIRST_OF_PHRASES = frozenset(phrase.split()[0].encode() for phrase in vocabulary.LOVE_PHRASES)
@@ -111,6 +103,7 @@ _FORCE_PATTERN = _pattern(vocabulary.FORCE_PHRASES)
 _ABUSE_PATTERN = re.compile(r"\bsexual(?:ly)? (?:assault|abus|violen|violat)\w*\b")
 _HARMLESS_PATTERN = re.compile("|".join(vocabulary.HARMLESS))
 _DISCLOSED_PATTERN = re.compile("|".join(vocabulary.DISCLOSED))
+_NO_FORCE_PATTERN = re.compile(vocabulary.NO_FORCE)
 
 
 def is_plainly_without_signals(text: str) -> bool:
@@ -120,8 +113,12 @@ def is_plainly_without_signals(text: str) -> bool:
     in a reading, when a word may be spelled out, or when a phrase may be there.
     """
     octets = text.lower().encode("ascii")
+    before = b""
     for table in (_PLAIN, _LEET, _LEET_WITH_L) if b"1" in octets else (_PLAIN, _LEET):
         reading = octets.translate(table)
+        if reading == before:
+            continue
+        before = reading
         if _SPELLED_OUT_OCTETS.search(reading):
             return False
         words = reading.translate(_SIGNS_OF_OCTETS).split()
@@ -129,7 +126,7 @@ def is_plainly_without_signals(text: str) -> bool:
             return False
         if b"love" in reading and _may_hold_phrase(reading.translate(_SIGNS_OF_OCTETS)):
             return False
-    return True
+    return _WATCHED_OCTETS.isdisjoint(octets.translate(_SIGNS_OF_OCTETS, _WORD_BREAKS).split())
 
 
 def _may_hold_phrase(reading: bytes) -> bool:
@@ -154,13 +151,17 @@ def is_without_signals(readings: Iterable[str]) -> bool:
 
 
 def without_harmless_phrases(folded: str) -> str:
-    """Return folded text without phrases such as `naked eye`."""
-    return _HARMLESS_PATTERN.sub(" ", folded)
+    """Return folded text without phrases such as `naked eye`, and without talk of families."""
+    return without_family_talk(_HARMLESS_PATTERN.sub(" ", folded))
 
 
 def without_disclosures(folded: str) -> str:
     """Return folded text without what somebody tells of violence they suffered, and without words of help."""
-    return _DISCLOSED_PATTERN.sub(" ", folded)
+    return _DISCLOSED_PATTERN.sub(_without_disclosure, _NO_FORCE_PATTERN.sub(r"\g<between>", folded))
+
+
+def _without_disclosure(found: re.Match[str]) -> str:
+    return found[0] if find_explicit(found[0]) else " "
 
 
 def find_explicit(folded: str) -> str:
@@ -191,7 +192,28 @@ def find_force(folded: str) -> str:
 
 def find_minor(folded: str) -> str:
     """Return a signal of a minor in folded text, or an empty string."""
-    return _find(folded, words=vocabulary.MINOR_WORDS, phrases=_MINOR_PATTERN) or find_age(folded)
+    return (
+        _find(folded, words=vocabulary.MINOR_WORDS, phrases=_MINOR_PATTERN)
+        or find_age(folded)
+        or find_written_age(folded)
+    )
+
+
+def find_spelled_minor(runs: str) -> str:
+    """Return a word for a minor within what is spelled out without gaps between words, or an empty string."""
+    return _find_within(runs, vocabulary.MINOR_WORDS)
+
+
+def find_spelled_heat(runs: str) -> tuple[str, str, str]:
+    """Return an explicit word, one of innuendo and one of abuse within what is spelled out, or empty strings."""
+    watched = (vocabulary.EXPLICIT_WORDS, vocabulary.SUGGESTIVE_WORDS, vocabulary.ABUSE_WORDS)
+    explicit, suggestive, abuse = (_find_within(runs, words) for words in watched)
+    return explicit, suggestive, abuse
+
+
+def _find_within(runs: str, words: frozenset[str]) -> str:
+    # Shorter ones are within too many others: "teen" is in "nineteen".
+    return min((word for word in words if len(word) >= 5 and word in runs), default="") if runs else ""
 
 
 def _find(folded: str, *, words: frozenset[str], phrases: re.Pattern[str]) -> str:

@@ -78,6 +78,21 @@ def test_the_api_answers_in_a_stream_and_above_an_opening(full: Running) -> None
     assert CARE in opened.json()["choices"][0]["message"]["content"]
 
 
+CHATML = "<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/completion"])
+@pytest.mark.parametrize("prompt", [CHATML, "Anna: Hello\nLila: Hi!\nAnna: {said}\nLila:"])
+def test_a_chat_in_one_text_is_answered_too(full: Running, path: str, prompt: str) -> None:
+    answer = httpx.post(f"{full.url}{path}", json={"prompt": prompt.format(said=CRISIS)}, timeout=30)
+
+    assert answer.status_code == 200
+    shown = answer.json()
+    assert (shown["content"] if path == "/completion" else shown["choices"][0]["text"]) == CARE
+    later = prompt.format(said=CRISIS) + " I am here." + prompt.format(said="Thank you.").replace("Anna: Hello", "")
+    assert httpx.post(f"{full.url}{path}", json={"prompt": later}, timeout=30).status_code == 429
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_page_answers_and_keeps_what_was_said(full: Running, form: str) -> None:
     with talking(full) as talk:

@@ -2,7 +2,7 @@
 
 from duologue.chat.bot import Bot
 from duologue.chat.buffer import Buffer, Placed, Room, Scene, fit_buffer
-from duologue.chat.care import is_urgent
+from duologue.chat.care import is_urgent, last_turn
 from duologue.chat.cast import Cast, Member, slug
 from duologue.chat.chain import Chain
 from duologue.chat.context import Context, ContextBlock, LeftOut
@@ -56,6 +56,7 @@ __all__ = [
     "drawn_config",
     "fit_buffer",
     "is_urgent",
+    "last_turn",
     "load_cast",
     "load_folder_character",
     "make_sampling",

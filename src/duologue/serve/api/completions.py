@@ -41,8 +41,6 @@ def completion_routes(core: Core) -> APIRouter:
             )
 
         asked = _Asked(body, document, model, user=user, ask=ask)
-        if await run_in_threadpool(is_urgent, body.last_said):
-            asked.with_care = True
         return await asked.answer(core, request, ChatShape(body.model), is_stripped=not body.is_opened)
 
     @router.post("/v1/completions")
@@ -79,17 +77,18 @@ class _Asked:
         self._user = user
         self._ask = ask
         self._ignored = list(missing_settings(document))
-        self.with_care = False  # somebody in a crisis has said so: no model is asked
+        self._with_care = False  # somebody in a crisis has said so: no model is asked
 
     async def answer(self, core: Core, request: Request, shape: Shape, *, is_stripped: bool) -> Response:
         self._body.form.require_allowed(visitor_of(request.scope).role)
+        self._with_care = await run_in_threadpool(is_urgent, self._body.last_said)
         bot = await run_in_threadpool(core.library.bot, self._model.entry.id, run=self._model.run)
         generation = await run_in_threadpool(
             core.start_reply,
             request.scope,
             self._model.entry,
             lambda cancel: self._open(bot, cancel),
-            is_urgent=self.with_care,
+            is_urgent=self._with_care,
         )
         replying = Replying(
             generation,
@@ -102,7 +101,7 @@ class _Asked:
 
     def _open(self, bot: Bot, cancel: threading.Event) -> ReplyStream:
         """Ask the model, in the reply's own thread: it may have to be loaded first."""
-        if self.with_care:
+        if self._with_care:
             return bot.completions.with_care(cancel=cancel)
         default = bot.completions.sampling(user=self._user)
         form = self._body.form

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from duologue.chat import last_turn
 from duologue.errors import GuardError
 from duologue.guard import check_json
 from duologue.messages import Message, Role
@@ -67,6 +68,11 @@ class Asking(Samplers, Formed):
         """Whether a stream ends with a chunk that counts the tokens."""
         return self.stream_options is not None and self.stream_options.include_usage
 
+    @property
+    def last_said(self) -> str:
+        """The user's message that is to be answered; empty for none."""
+        raise NotImplementedError
+
 
 class ChatRequest(Asking):
     """The body of POST /v1/chat/completions; unknown fields are ignored."""
@@ -116,7 +122,7 @@ class ChatRequest(Asking):
 
     @property
     def last_said(self) -> str:
-        """The user's message that is to be answered; empty for none."""
+        """As for every request."""
         spoken = self._spoken()
         last = spoken[-2] if len(spoken) > 1 and spoken[-1].role == "assistant" else spoken[-1]
         return last.content if last.role == "user" else ""
@@ -140,6 +146,11 @@ class RawRequest(Asking):
     def text(self) -> str:
         """The prompt."""
         return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+    @property
+    def last_said(self) -> str:
+        """The last turn, where the prompt is a chat in one text."""
+        return last_turn(self.text)
 
 
 class CompletionRequest(RawRequest):

@@ -103,6 +103,7 @@ def test_a_folder_with_faults_is_listed_with_them(tmp_path):
     with pytest.raises(GuardError) as refused:
         library(tmp_path).bot("two")
     assert refused.value.reason == "broken"
+    assert str(tmp_path) not in refused.value.sentence()
 
 
 def test_a_rating_above_the_homes_is_lowered_to_it(tmp_path):

@@ -54,6 +54,15 @@ class Entry:
     runs: tuple[str, ...] = ()
     fault: str = ""
 
+    def broken(self) -> GuardError:
+        """Return the refusal that anybody may read: the fault itself names folders of the operator."""
+        return GuardError(
+            f"{self.name} has a fault that an admin must mend",
+            reason="broken",
+            where=self.id,
+            action="The page's list of characters shows it to admins.",
+        )
+
     @property
     def card(self) -> Path | None:
         """The card's file, if it has one."""
@@ -159,7 +168,7 @@ class Library:
         """
         entry = self.entry(character_id)
         if entry.fault or entry.config is None:
-            raise GuardError(entry.fault, reason="broken", where=entry.name)
+            raise entry.broken()
         if run and run != BASE_RUN and run not in entry.runs:
             raise GuardError(f"{entry.name} has no finished run '{run[:80]}'", reason="not_found", where="run")
         run = run or (entry.runs[-1] if entry.runs else BASE_RUN)

@@ -11,6 +11,8 @@ from duologue.engine.embed import is_installed
 from tests.serve.api.serving import MODEL, client_of, post
 from tests.serve.running import make_bot, make_test_config, running
 
+KEY = "k" * 40
+
 EMBEDDER = "all-MiniLM-L6-v2"
 needs_embedder = pytest.mark.skipif(not is_installed(), reason="needs the bundled embedder")
 
@@ -90,6 +92,21 @@ def test_a_client_that_names_no_model_gets_the_first(server):
     answer = httpx.post(f"{server.url}/tokenize", json={"content": "tea"}, timeout=20)
 
     assert answer.json()["count"] == 1
+
+
+def test_who_comes_from_elsewhere_may_count_tokens_as_often_as_ask_the_page(tmp_path):
+    config = make_test_config(page_requests_per_minute=8)
+    with running(make_bot(tmp_path, config=config), config=config, api_key=KEY) as server:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        answers = [
+            httpx.post(f"{server.url}{path}", json=body, headers=headers, timeout=20).status_code
+            for path, body in [("/tokenize", {"content": "tea"}), ("/detokenize", {"tokens": [1]})] * 2
+        ]
+        props = httpx.get(f"{server.url}/props", headers=headers, timeout=20)
+
+    assert answers == [200, 200, 429, 429]
+    assert (props.status_code, props.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(props.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize("tokens", [[-1], [2**60], ["x"], [True], "x"])

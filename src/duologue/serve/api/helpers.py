@@ -28,7 +28,7 @@ def helper_routes(core: Core) -> APIRouter:
     async def embeddings(request: Request) -> Response:
         body, _ = parse_request(EmbeddingsRequest, await request.body())
         embedder = _embedder(body)
-        core.limits.take(counted_names(request.scope, visitor_of(request.scope)))
+        await run_in_threadpool(core.limits.take, counted_names(request.scope, visitor_of(request.scope)))
         return await run_in_threadpool(_embed, body, embedder)
 
     @router.post("/tokenize")
@@ -70,6 +70,13 @@ def helper_routes(core: Core) -> APIRouter:
 
 
 async def _bot(core: Core, request: Request, name: str | None) -> Bot:
+    """Return the model that is asked, which counts as a request of the page.
+
+    SillyTavern counts the tokens of every message of a long chat by itself: the operator's own machine is not held up.
+    """
+    visitor = visitor_of(request.scope)
+    if visitor.way != "local":
+        await run_in_threadpool(core.limits.take_page_request, counted_names(request.scope, visitor))
     model = await run_in_threadpool(first_model, core, name)
     core.age.require(visitor_of(request.scope), model.entry.rating)
     return await run_in_threadpool(core.library.bot, model.entry.id, run=model.run)

@@ -17,6 +17,7 @@ MAX_STOPS = 64  # SillyTavern sends one for every member of a group, beside thos
 MAX_TOKENS = 2**20
 _MAX_BREAKERS = 64
 _MAX_BIASES = 1024
+_MAX_ID_DIGITS = 9  # more is no token of any vocabulary, but a text that is a number
 _LEAST_MASS = 1e-6  # a cut at 0 leaves the one best token; engines want more than 0
 _OFF = (0, 0.0, None, "", False)
 
@@ -86,6 +87,11 @@ def _as_biases(value: object) -> object:
     return biases
 
 
+def _as_count(value: object) -> object:
+    """Read llama.cpp's and text-generation-webui's -1, for as many as fit, as no number given."""
+    return MAX_TOKENS if value == -1 and not isinstance(value, bool) else value
+
+
 Stops = Annotated[list[str], Field(max_length=MAX_STOPS)] | str
 Breakers = Annotated[
     list[str],
@@ -110,7 +116,7 @@ Biases = Annotated[
         }
     ),
 ]
-NumTokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+NumTokens = Annotated[int, BeforeValidator(_as_count), Field(ge=1, le=MAX_TOKENS)]
 
 
 class Wire(BaseModel):
@@ -208,7 +214,7 @@ class Samplers(Wire):
     def _biases(self, tokenizer: Callable[[], Tokenizer]) -> tuple[tuple[int, float], ...]:
         biases: dict[int, float] = {}
         for text, value in (self.logit_bias or {}).items():
-            is_id = text.isascii() and text.isdecimal()
+            is_id = text.isascii() and text.isdecimal() and len(text) <= _MAX_ID_DIGITS
             for token_id in (int(text),) if is_id else tokenizer().encode(text):
                 biases[token_id] = value
         return tuple(biases.items())

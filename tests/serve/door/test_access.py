@@ -90,6 +90,16 @@ def test_a_login_survives_a_restart_and_ends_with_its_key(tmp_path):
         assert httpx.get(server.url, cookies={COOKIE: cookie}).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "others", ["a[b]=1; {own}", "{own}; a@b=c", "{own}; theme={{}}; x", "=; {own}", 'q="a; {own}', "ключ=1; {own}"]
+)
+def test_odd_cookies_of_others_log_nobody_out(keyed, others):
+    token = httpx.post(f"{keyed.url}/login", data={"key": KEY}).cookies[COOKIE]
+    cookies = others.format(own=f"{COOKIE}={token}").encode()
+
+    assert httpx.get(keyed.url, headers={"Cookie": cookies}).status_code == 200
+
+
 def test_a_request_from_another_site_is_refused_even_with_the_cookie(keyed):
     cookie = httpx.post(f"{keyed.url}/login", data={"key": KEY}).cookies[COOKIE]
     own = httpx.post(

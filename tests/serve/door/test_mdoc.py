@@ -11,13 +11,14 @@ from typing import Any
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duologue.errors import ConfigError, GuardError
 from duologue.serve.door.age import AgeRequest
 from duologue.serve.door.openid4vp import Wallets, session_transcript
-from tests.serve.door.wallet import Asked, Issuer, Wallet, certificate, sign1, wrapped
+from tests.serve.door.wallet import SIGNS_DOCUMENTS, Asked, Issuer, Wallet, certificate, sign1, wrapped
 
 REQUEST = AgeRequest("state-1", "nonce-1", "https://lila.example/age/answer/state-1")
 ISSUER = Issuer()
@@ -86,9 +87,21 @@ def test_a_signer_whom_a_trusted_signer_certified_is_refused():
     """Who may sign proofs may not make others who may."""
     key = ec.generate_private_key(ec.SECP256R1())
     rogue = Issuer(key=key)
-    rogue.signer = certificate("Rogue", key, issuer="Proofs of age, signer", issuer_key=ISSUER.key)
+    rogue.signer = certificate(
+        "Rogue", key, issuer="Proofs of age, signer", issuer_key=ISSUER.key, purposes=[SIGNS_DOCUMENTS]
+    )
 
     assert "not one that this server trusts" in fault(rogue.issue(), wallets=Wallets((ISSUER.root, ISSUER.signer)))
+
+
+@pytest.mark.parametrize("purposes", [(), (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)])
+def test_a_certificate_of_a_trusted_authority_that_is_not_for_documents_is_refused_unless_it_is_trusted_itself(
+    purposes,
+):
+    website = Issuer(signer_purposes=purposes)
+
+    assert "not one that this server trusts" in fault(website.issue(), wallets=Wallets((website.root,)))
+    check(website.issue(), wallets=Wallets((website.signer,)))
 
 
 def test_a_tampered_element_is_noticed():

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +35,9 @@ def sign1(key: ec.EllipticCurvePrivateKey, payload: bytes, *, unprotected: dict 
     return [protected, unprotected or {}, None if detached else payload, r.to_bytes(32) + s.to_bytes(32)]
 
 
+SIGNS_DOCUMENTS = x509.ObjectIdentifier("1.0.18013.5.1.2")
+
+
 def certificate(
     name: str,
     key: ec.EllipticCurvePrivateKey,
@@ -42,10 +46,11 @@ def certificate(
     issuer_key: ec.EllipticCurvePrivateKey | None = None,
     is_ca: bool = False,
     days: tuple[int, int] = (-30, 365),
+    purposes: Sequence[x509.ObjectIdentifier] = (),
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     named = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (name, issuer or name)]
-    return (
+    built = (
         x509.CertificateBuilder()
         .subject_name(named[0])
         .issuer_name(named[1])
@@ -54,8 +59,10 @@ def certificate(
         .not_valid_before(now + timedelta(days=days[0]))
         .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-        .sign(issuer_key or key, hashes.SHA256())
     )
+    if purposes:
+        built = built.add_extension(x509.ExtendedKeyUsage(purposes), critical=True)
+    return built.sign(issuer_key or key, hashes.SHA256())
 
 
 @dataclass
@@ -65,6 +72,7 @@ class Issuer:
     root_key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     signer_days: tuple[int, int] = (-20, 300)
+    signer_purposes: Sequence[x509.ObjectIdentifier] = (SIGNS_DOCUMENTS,)
 
     def __post_init__(self) -> None:
         self.root = certificate("Proofs of age, root", self.root_key, is_ca=True)
@@ -74,6 +82,7 @@ class Issuer:
             issuer="Proofs of age, root",
             issuer_key=self.root_key,
             days=self.signer_days,
+            purposes=self.signer_purposes,
         )
 
     def pem(self) -> bytes:

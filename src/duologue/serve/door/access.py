@@ -6,11 +6,10 @@ does. Headers in which a proxy names a user are not read.
 """
 
 from dataclasses import replace
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -150,12 +149,8 @@ class Access:
 
 def cookie_token(headers: Headers) -> str:
     """Return the token that a browser shows; empty without one."""
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return ""
-    found = cookies.get(SECURE_COOKIE) or cookies.get(COOKIE)
-    return found.value[:256] if found is not None else ""
+    cookies = cookie_parser(headers.get("cookie", ""))  # reads around cookies of others that are none
+    return (cookies.get(SECURE_COOKIE) or cookies.get(COOKIE, ""))[:256]
 
 
 def set_cookie(answer: Response, token: str, origin: Origin) -> None:

@@ -24,6 +24,9 @@ _CLOCK_SKEW_SECONDS = 300.0
 _ENCODED = 24  # the tag of CBOR that is wrapped in bytes
 _ALGORITHM, _CERTIFICATES = 1, 33  # header labels of COSE
 _MAX_CERTIFICATES = 4
+# ISO/IEC 18013-5, annex B: what a certificate that signs documents is for. Those of the same authority that are for
+# websites or people do not have it.
+_SIGNS_DOCUMENTS = x509.ObjectIdentifier("1.0.18013.5.1.2")
 _DIGESTS: Mapping[str, hashes.HashAlgorithm] = {
     "SHA-256": hashes.SHA256(),
     "SHA-384": hashes.SHA384(),
@@ -141,18 +144,27 @@ def _issuer(chain: object, trusted: Sequence[x509.Certificate], *, now: float) -
 
 
 def _has_issued(issuer: x509.Certificate, leaf: x509.Certificate) -> bool:
-    """Return whether a certificate that may sign others has signed this one, which may sign proofs only."""
+    """Return whether a certificate that may sign others has signed this one, which may sign documents only."""
     if not _says(issuer, x509.BasicConstraints, "ca") or not _says(
         issuer, x509.KeyUsage, "key_cert_sign", default=True
     ):
         return False
     if _says(leaf, x509.BasicConstraints, "ca") or not _says(leaf, x509.KeyUsage, "digital_signature", default=True):
         return False
+    if not _signs_documents(leaf):
+        return False
     try:
         leaf.verify_directly_issued_by(issuer)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
+
+
+def _signs_documents(certificate: x509.Certificate) -> bool:
+    try:
+        return _SIGNS_DOCUMENTS in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _says(certificate: x509.Certificate, kind: type[Any], name: str, *, default: bool = False) -> bool:

@@ -1,16 +1,18 @@
 """A bundle out and in: a plain card elsewhere, the whole character here."""
 
 import json
+import re
 import sys
 import threading
 import tracemalloc
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from duologue import prompt
-from duologue.characters import load_card
+from duologue.characters import Card, load_card, load_character, save_card
 from duologue.chat import load_folder_character, memory_scope
 from duologue.cli import main
 from duologue.config import load_config, make_folder
@@ -137,6 +139,38 @@ def test_lorebooks_and_companions_come_along(folder: Path, tmp_path: Path) -> No
     settings = load_config(tmp_path / "back" / "duologue.toml").character
     assert (tmp_path / "back" / settings.lorebooks[0]).read_bytes() == (folder / "town.json").read_bytes()
     assert load_card(tmp_path / "back" / settings.companions[0]).character.name == "Bo"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.py", "a.PY", "a.pkl", "a.exe", "a.html", "a.svg", "a.js", "a.lua", "a.png.hta", "a.unheard", "noending"],
+)
+def test_what_is_no_picture_sound_film_font_or_text_neither_leaves_nor_comes_back(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    asset, other = f"assets/other/other/{name}", "assets/icon/image/look.PNG"
+    card = folder / "bo.charx"
+    save_card(Card(load_character(folder / "character.png")), card)
+    with zipfile.ZipFile(card, "a") as archive:
+        archive.writestr(asset, b"x")
+        archive.writestr(other, b"x")
+    overrides = ['character.card="bo.charx"', 'character.companions=["bo.charx"]']
+    made = bundle_of(folder, tmp_path / "lila.charx", overrides=overrides)
+
+    assert len([note for note in made.more["notes"] if f"left out '{asset}'" in note]) == 2
+    with zipfile.ZipFile(tmp_path / "lila.charx") as archive:
+        companion = archive.read("assets/x_companion/other/0.charx")
+        assert asset not in archive.namelist()
+        assert other in archive.namelist()
+    with zipfile.ZipFile(BytesIO(companion)) as inner:
+        assert asset not in inner.namelist()
+        assert other in inner.namelist()
+
+    for added in ({asset: b"x"}, {"assets/x_companion/other/0.charx": card.read_bytes()}):
+        file = rewritten(tmp_path / "lila.charx", tmp_path / "changed.charx", added)
+        with pytest.raises(ConfigError, match=re.escape(asset)):
+            unpack_bundle(file, tmp_path / "back")
+        assert not (tmp_path / "back").exists()
 
 
 def test_memories_go_only_where_they_were_given_and_are_handed_over_before_the_folder_appears(

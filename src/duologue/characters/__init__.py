@@ -11,7 +11,15 @@ from duologue.later import offered_later
 
 if TYPE_CHECKING:
     from duologue.characters.activation import Activation, FiredEntry, LoreTrace, activate
-    from duologue.characters.charx import CARD_NAME, MAX_UNPACKED_BYTES, OpenCharx, open_charx, read_charx, write_charx
+    from duologue.characters.charx import (
+        CARD_NAME,
+        MAX_UNPACKED_BYTES,
+        OpenCharx,
+        is_zip,
+        open_charx,
+        read_charx,
+        write_charx,
+    )
     from duologue.characters.chat_line import ChatLine
     from duologue.characters.files import Card, CardForm, find_form, load_card, load_character, load_picture
     from duologue.characters.json_text import dump_json
@@ -29,7 +37,7 @@ _LATER = {
         "LoreTrace",
         "activate",
     ),
-    "charx": ("CARD_NAME", "MAX_UNPACKED_BYTES", "OpenCharx", "open_charx", "read_charx", "write_charx"),
+    "charx": ("CARD_NAME", "MAX_UNPACKED_BYTES", "OpenCharx", "is_zip", "open_charx", "read_charx", "write_charx"),
     "chat_line": ("ChatLine",),
     "files": (
         "Card",
@@ -86,6 +94,7 @@ __all__ = [
     "dump_json",
     "expand",
     "find_form",
+    "is_zip",
     "lila_data_files",
     "load_card",
     "load_character",

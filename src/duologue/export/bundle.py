@@ -14,12 +14,23 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import duologue
 from duologue import prompt
-from duologue.characters import CARD_NAME, Card, Character, dump_json, load_card, open_charx, read_charx, save_card
+from duologue.characters import (
+    CARD_NAME,
+    Card,
+    Character,
+    dump_json,
+    load_card,
+    open_charx,
+    read_charx,
+    save_card,
+    write_charx,
+)
 from duologue.config import Config
 from duologue.engine import BUNDLED_MODELS, Adapter, TextTokenizer
 from duologue.errors import ConfigError, DuologueError, EngineError
@@ -112,6 +123,10 @@ def write_bundle(
             files |= _own_files(
                 folder, config=config, character=character, adapter=adapter, tokenizer=tokenizer, memories=memories
             )
+            for number, name in enumerate(config.character.companions):
+                ending, content, left_out = _companion(folder / name, Path(staging))
+                files[f"assets/x_companion/other/{number}{ending}"] = content
+                notes += left_out
             if fault := form.too_much_kept({name: len(content) for name, content in files.items()}):
                 raise ConfigError(
                     f"the character is too large for a bundle: {fault}",
@@ -159,7 +174,10 @@ def _card_files(
     folder: Path, config: Config, character: Character, staging: Path
 ) -> tuple[dict[str, Any], dict[str, bytes], list[str]]:
     """Return the card's document and files as a CharX has them, without what is duologue's or could run code."""
-    card = load_card(folder / config.character.card) if config.character.card else Card(character)
+    return _harmless(load_card(folder / config.character.card) if config.character.card else Card(character), staging)
+
+
+def _harmless(card: Card, staging: Path) -> tuple[dict[str, Any], dict[str, bytes], list[str]]:
     path = staging / "card.charx"
     save_card(card, path)
     text, found, _ = read_charx(path, wants=lambda _: True)
@@ -169,13 +187,29 @@ def _card_files(
     assets = document["data"].get("assets") or []
     dropped = [f"embeded://{name}" for name in found if name not in kept]
     document["data"]["assets"] = [asset for asset in assets if not _names(asset, dropped)]
-    notes = [f"left out '{form.shown(name)}' of the card: it {fault}" for name, fault in refused.items() if fault]
+    notes = [
+        f"left out '{form.shown(name)}' of {card.character.name}'s card: it {fault}"
+        for name, fault in refused.items()
+        if fault
+    ]
     return document, kept, notes
 
 
 def _names(asset: object, uris: Sequence[str]) -> bool:
     uri = asset.get("uri") if isinstance(asset, dict) else None
     return isinstance(uri, str) and uri.replace("embedded://", "embeded://") in uris
+
+
+def _companion(path: Path, staging: Path) -> tuple[str, bytes, list[str]]:
+    """Return the ending and content of a companion's card; of a CharX without what has no place in a bundle."""
+    ending = path.suffix.lower() if path.suffix.lower() in (".json", ".png", ".charx") else ".json"
+    content = _read(path)
+    if not form.card_fault(path):
+        return ending, content, []
+    document, files, notes = _harmless(load_card(path), staging)
+    target = BytesIO()
+    write_charx(target, card=dump_json(document, indent=2), files=files)
+    return ".charx", target.getvalue(), notes
 
 
 def _own_files(
@@ -202,9 +236,6 @@ def _own_files(
         files[form.NOTICE] = f"{notice}\n".encode()
     for number, name in enumerate(config.character.lorebooks):
         files[f"assets/x_lorebook/other/{number}.json"] = _read(folder / name)
-    for number, name in enumerate(config.character.companions):
-        ending = Path(name).suffix.lower() if Path(name).suffix.lower() in (".json", ".png", ".charx") else ".json"
-        files[f"assets/x_companion/other/{number}{ending}"] = _read(folder / name)
     if memories:
         files[form.MEMORIES] = "".join(f"{line}\n" for line in memories).encode()
     return files

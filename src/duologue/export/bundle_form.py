@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from duologue.characters import CARD_NAME, is_zip, open_charx
 from duologue.config import PRESET_KEYS
 from duologue.errors import ConfigError
 
@@ -30,10 +32,14 @@ MAX_CARD_FILE_BYTES = 64 * 2**20
 MAX_KEPT_BYTES = 512 * 2**20  # all files but the weights, which are held in memory while they are checked
 MAX_PROMPTS = 1_000
 _PRIVATE = re.compile(r"assets/x_(?:duologue|lora|lorebook|companion)/")
-_CODE = re.compile(
-    r"\.(?:bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz|h5|py|pyc|pyd|so|dll|dylib|exe|com|bat|cmd|ps1|sh|jar|app|msi|lnk"
-    r"|desktop|vbs|wasm)",
-    re.IGNORECASE,
+# What cards bring beside their text: pictures, sound, films, fonts, figures, texts. None runs code when it is opened,
+# as SVG and HTML do in a browser, and PyTorch's and Python's own files when they are loaded.
+_HARMLESS = frozenset(
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".jxl"),
+        *(".mp3", ".ogg", ".oga", ".opus", ".wav", ".flac", ".m4a", ".aac", ".mp4", ".m4v", ".webm", ".mov", ".ogv"),
+        *(".ttf", ".otf", ".woff", ".woff2", ".vrm", ".glb", ".moc3", ".json", ".txt", ".md", ".safetensors"),
+    )
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -152,12 +158,24 @@ def name_fault(name: str) -> str:
     """Return why a file of this name has no place in a bundle, or an empty string."""
     if not name.isascii() or not name.isprintable():
         return "has a name that is not plain ASCII"
-    if match := _CODE.search(name, name.rfind(".") if "." in name else len(name)):
-        return f"ends in '{match[0]}', which can run code when it is opened"
-    known = (MANIFEST, "card.json", *NEEDED, CARD_TEXT, NOTICE, MEMORIES)
+    known = (MANIFEST, CARD_NAME, *NEEDED, CARD_TEXT, NOTICE, MEMORIES)
     if name in known or LOREBOOK.fullmatch(name) or COMPANION.fullmatch(name):
         return ""
-    return "is none that duologue knows" if is_private(name) else ""
+    if is_private(name):
+        return "is none that duologue knows"
+    ending = PurePosixPath(name).suffix
+    if ending.lower() in _HARMLESS:
+        return ""
+    return f"ends in '{ending}', which is no picture, sound, film, font or text" if ending else "has no ending"
+
+
+def card_fault(path: Path) -> str:
+    """Return why a card's file has no place in a bundle for what is inside it, or an empty string."""
+    if not is_zip(path):
+        return ""
+    with open_charx(path) as charx:
+        names = (name for name in charx.entries if name != CARD_NAME)
+        return next((f"holds '{shown(name)}', which {fault}" for name in names if (fault := name_fault(name))), "")
 
 
 def too_much_kept(sizes: Mapping[str, int]) -> str:

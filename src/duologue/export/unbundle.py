@@ -310,6 +310,8 @@ def _write_cards(files: Mapping[str, bytes], staging: Path, *, where: str) -> tu
         elif match := form.COMPANION.fullmatch(name):
             companions.append(f"companions/{int(match[1])}.{match[2]}")
             _put(staging / companions[-1], files[name])
+            if fault := form.card_fault(staging / companions[-1]):
+                raise ConfigError(f"the bundle was refused: '{name}' {fault}", where=where)
     return tuple(sorted(lorebooks, key=_number)), tuple(sorted(companions, key=_number))
 
 

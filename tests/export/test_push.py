@@ -293,6 +293,24 @@ def test_a_model_made_of_llama_3_is_public_only_under_a_name_that_says_so(tmp_pa
     assert "NOTICE" in make_parcel(folder, "ann/Llama-Lila", kind="merged", is_public=True).notes[0]
 
 
+@pytest.mark.parametrize(
+    ("licence", "taken", "refused"),
+    [
+        ("llama3", ["Llama-3-Lila", "Llama3-Lila", "llama_3.lila"], ["Lila-Llama-3", "Llama-Lila"]),
+        ("llama3.2", ["Llama-3.2-Lila", "Llama-Lila"], ["Lila", "My-Llama"]),
+        ("llama3.3", ["Llama-3.3-70B-Lila"], ["Lila"]),
+        ("llama2", ["Lila"], []),
+    ],
+)
+def test_a_name_as_a_repository_can_have_it_meets_the_licence(tmp_path, licence, taken, refused) -> None:
+    folder = merged(tmp_path / "merged", card=f"---\nbase_model: meta-llama/x\nlicense: {licence}\n---\n")
+    for name in taken:
+        make_parcel(folder, f"ann/{name}", kind="merged", is_public=True)
+    for name in refused:
+        with pytest.raises(ConfigError, match="asks that the name"):
+            make_parcel(folder, f"ann/{name}", kind="merged", is_public=True)
+
+
 def test_an_adapter_whose_base_is_a_folder_of_this_machine_is_refused(tmp_path) -> None:
     folder = tmp_path / "adapter"
     folder.mkdir()

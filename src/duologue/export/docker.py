@@ -9,19 +9,23 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from duologue.config import CONFIG_NAME, Config
+from duologue.config import CONFIG_NAME, HOME_NAME, Config, Home, load_config, load_home, with_key
 from duologue.engine import BUNDLED_MODELS, BUNDLED_PREFIX, Adapter, bundled_file
 from duologue.engine.embed import MODULE as EMBEDDER
 from duologue.errors import ConfigError, EngineError
 from duologue.export.artifact import Artifact, sha256_of, write_label
 from duologue.export.exported import GGUF_FOLDER, find_gguf
+from duologue.export.hosted import changed, check_judge, copy_issuers, file_within, toml_lines
 from duologue.export.staging import check_disk, staged
 from duologue.export.wheel import image_files, write_wheel
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _SMALL_BYTES = 50 * 2**20  # the wheel, the card and the texts
 _NOT_IN_EXPORT = ("deploy/compose.yaml", "deploy/env.example")  # they lie at the top, as docker compose wants them
+_MOUNTED = "/data"  # where `home/` is in the container
+_BY_COMPOSE = ("host", "port")  # keys of [server] that compose.yaml sets
 _README = """# {name} in Docker
 
 Made by `duologue export docker`. The image holds duologue {version} and no weights;
@@ -34,6 +38,7 @@ Made by `duologue export docker`. The image holds duologue {version} and no weig
 
 | here | what |
 |---|---|
+| `home/home.toml` | the operator's settings: `[server]`, `[guard]` and `[age]` as they were for {name} here |
 | `home/{name}/` | settings, card, adapter and the exported GGUF if there was one; mounted at `/data`, and written to |
 | `bundled/` | models that arrive with duologue; mounted read-only |
 | `deploy/`, `requirements/`, `duologue-….whl` | what the image is built from |
@@ -64,6 +69,10 @@ def run_docker(folder: Path, target: Path, *, config: Config, adapter: Adapter |
     sources = _sources()
     bundled = dict(_bundled(base, config))
     _check_base(base)
+    operator = _operator(folder, config)
+    check_judge(
+        operator.guard.judge, needed="a model on the Hub, or the address of a server that the container reaches"
+    )
     target.resolve().parent.mkdir(parents=True, exist_ok=True)
     found = find_gguf(folder, adapter) if adapter else None
     gguf = found if found and not found.fault else None
@@ -81,6 +90,8 @@ def run_docker(folder: Path, target: Path, *, config: Config, adapter: Adapter |
         home = staging / "home" / name
         for where, source in _character_files(folder, config).items():
             _copy(source, home / where)
+        (home / CONFIG_NAME).write_text(_config_text(folder, config), encoding="utf-8")
+        (home.parent / HOME_NAME).write_text(_home_text(operator, home.parent), encoding="utf-8")
         if adapter:
             _copy_adapter(adapter, home / "runs" / adapter.folder.parent.name)
         if gguf:
@@ -137,22 +148,63 @@ def _bundled(base: str, config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _character_files(folder: Path, config: Config) -> dict[str, Path]:
-    """Return the settings and the files they name, without data, chats and memories."""
+    """Return the files that the settings name, without data, chats and memories."""
     about = config.character
-    named = [name for name in (about.card, *about.companions, *about.lorebooks) if name]
-    files = {CONFIG_NAME: folder / CONFIG_NAME}
-    for name in named:
-        source = (folder / name).resolve()
-        if not source.is_file():
-            raise ConfigError("there is no such file", where=str(folder / name))
-        if not source.is_relative_to(folder.resolve()):
-            raise ConfigError(
-                "the file lies outside the character's folder",
-                where=name,
-                action="Move it into the folder, and name it there in duologue.toml.",
-            )
-        files[source.relative_to(folder.resolve()).as_posix()] = source
-    return files
+    named = [name for name in (about.card, *about.companions, *about.lorebooks, _preset_file(config)) if name]
+    return {file_within(folder, name).relative_to(folder.resolve()).as_posix(): folder / name for name in named}
+
+
+def _preset_file(config: Config) -> str:
+    """Return the file of a preset of one's own, as a whole path; empty for one that is shipped."""
+    return config.generation.preset if "/" in config.generation.preset else ""
+
+
+def _config_text(folder: Path, config: Config) -> str:
+    """Return duologue.toml as it is in the folder, with what was set on the command line, and files as they arrive."""
+    path = folder / CONFIG_NAME
+    text = path.read_text(encoding="utf-8")
+    there, wanted = (each.model_dump(mode="json") for each in (load_config(path), config))
+    character, root = wanted["character"], folder.resolve()
+    for key in ("card", "companions", "lorebooks"):
+        character[key] = _within(character[key], folder, root)
+    if preset := _preset_file(config):
+        wanted["generation"]["preset"] = _within(preset, folder, root)
+    for section, values in wanted.items():
+        for key, value in values.items():
+            if value != there[section][key]:
+                text = with_key(
+                    text, f"{section}.{key}", tuple(value) if isinstance(value, list) else value, where=str(path)
+                )
+    return text
+
+
+def _within(named: Any, folder: Path, root: Path) -> Any:  # noqa: ANN401  (a text or a list of them)
+    if isinstance(named, list):
+        return [_within(name, folder, root) for name in named]
+    return (folder / named).resolve().relative_to(root).as_posix() if named else named
+
+
+def _operator(folder: Path, config: Config) -> Home:
+    """Return what holds for visitors: home.toml beside the character, or what the character's own settings say."""
+    beside = folder.resolve().parent
+    if (beside / HOME_NAME).is_file():
+        return load_home(beside)
+    return Home(server=config.server, guard=config.guard, age=config.age)
+
+
+def _home_text(operator: Home, home: Path) -> str:
+    """Return home.toml: what the operator has set for all visitors. No key and no password is in these sections."""
+    defaults, values = (each.model_dump(mode="json") for each in (Home(), operator))
+    sections = {name: changed(values[name], defaults[name]) for name in defaults}
+    for key in _BY_COMPOSE:
+        sections["server"].pop(key, None)
+    if operator.age.trusted_issuers:
+        sections["age"]["trusted_issuers"] = copy_issuers(operator.age.trusted_issuers, home, seen_at=_MOUNTED)
+    lines = ["# What holds for every character of this server, as it held where it was exported."]
+    for name, values in sections.items():
+        if values:
+            lines += ["", f"[{name}]", *toml_lines(values)]
+    return "\n".join(lines) + "\n"
 
 
 def _copy(source: Path, target: Path) -> None:

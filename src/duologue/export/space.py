@@ -5,7 +5,6 @@ Nothing private goes along: no chats, no memories, no training data, no keys, no
 
 import json
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,14 @@ from duologue.engine import BUNDLED_MODELS, BUNDLED_PREFIX, Adapter, bundled_fil
 from duologue.errors import ConfigError, EngineError
 from duologue.export.adapter_export import ADAPTER_FILES, write_adapter_files
 from duologue.export.artifact import Artifact, read_label, sha256_of, write_label
+from duologue.export.hosted import (
+    changed,
+    check_judge,
+    copy_issuers,
+    file_within,
+    is_of_this_machine,
+    toml_lines,
+)
 from duologue.export.licences import write_notice
 from duologue.export.model_card import base_and_licence
 from duologue.export.space_texts import APP, readme
@@ -127,22 +134,14 @@ def _check(config: Config, model: SpaceModel, *, hardware: str) -> None:
             where=str(model.gguf),
             action="Use --hardware cpu-basic (or another), or leave the GGUF file out.",
         )
-    if not model.gguf and not model.base.startswith(BUNDLED_PREFIX) and _is_local(model.base):
+    if not model.gguf and not model.base.startswith(BUNDLED_PREFIX) and is_of_this_machine(model.base):
         raise ConfigError(
             f"the base '{model.base}' is a file or folder of this machine",
             where="model.base",
             needed="a base that a Space can load: one on the Hub, a bundled one, or a GGUF export on CPU hardware",
             action="Name the same model on the Hub with --base OWNER/NAME.",
         )
-    judge = config.guard.judge
-    if judge and "://" not in judge and _is_local(judge):
-        raise ConfigError(
-            f"the judge '{judge}' is a file or folder of this machine", where="guard.judge", needed="a model on the Hub"
-        )
-
-
-def _is_local(name: str) -> bool:
-    return name.endswith(".gguf") or Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).exists()
+    check_judge(config.guard.judge, needed="a model on the Hub")
 
 
 def _num_bytes(model: SpaceModel) -> int:
@@ -156,34 +155,19 @@ def _num_bytes(model: SpaceModel) -> int:
 
 def _copy_files(folder: Path, config: Config, home: Path) -> dict[str, Any]:
     """Copy the files the settings name; return those settings as they are in the Space."""
-    card, issuers = config.character.card, config.age.trusted_issuers
+    card = config.character.card
     kept: dict[str, Any] = {
         "card": _copy(folder, card, home) if card else "",
         "companions": [_copy(folder, path, home) for path in config.character.companions],
         "lorebooks": [_copy(folder, path, home) for path in config.character.lorebooks],
-        "trusted_issuers": [],
+        # relative to where the server is started: here, the Space
+        "trusted_issuers": copy_issuers(config.age.trusted_issuers, home, seen_at=home.name),
     }
-    for number, path in enumerate(issuers, start=1):  # relative to where the server is started: here, the Space
-        source = Path(path)
-        if not source.is_file():
-            raise ConfigError("there is no such file", where=f"age.trusted_issuers: {path}")
-        (home / "issuers").mkdir(exist_ok=True)
-        name = f"{number}-{source.name}"  # two authorities may both call theirs root.pem
-        shutil.copyfile(source, home / "issuers" / name)
-        kept["trusted_issuers"].append(f"{home.name}/issuers/{name}")
     return kept
 
 
 def _copy(folder: Path, path: str, home: Path) -> str:
-    source = (folder / path).resolve()
-    if not source.is_file():
-        raise ConfigError("there is no such file", where=str(folder / path))
-    if not source.is_relative_to(folder.resolve()):
-        raise ConfigError(
-            "the file lies outside the character's folder",
-            where=str(path),
-            action="Move it into the folder, and name it there in duologue.toml.",
-        )
+    source = file_within(folder, path)
     name = source.relative_to(folder.resolve()).as_posix()
     (home / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, home / name)
@@ -227,7 +211,7 @@ def _config_text(config: Config, kept: dict[str, Any], model: SpaceModel, *, hom
     """Return duologue.toml of the Space: what chat needs, without who the user is and without names of data files."""
     document = config.model_dump(mode="json", exclude_unset=False)
     defaults = type(config).model_validate({"model": {"base": "x"}, "data": {"train": ["x"]}}).model_dump(mode="json")
-    sections = {name: {k: v for k, v in document[name].items() if v != defaults[name][k]} for name in _SECTIONS}
+    sections = {name: changed(document[name], defaults[name]) for name in _SECTIONS}
     sections["generation"].pop("preset", None)  # its values are in the others already
     for private in ("persona", "user_name"):
         sections["character"].pop(private, None)
@@ -244,26 +228,12 @@ def _config_text(config: Config, kept: dict[str, Any], model: SpaceModel, *, hom
         if config.model.trusted_code:
             about["trusted_code"] = model.base
     lines = [f"# {home_name} as it is hosted: what chat needs. The data it learned from is not here.", "[model]"]
-    lines += _toml(about)
+    lines += toml_lines(about)
     lines += ["", "[data]", 'train = ["data/*.json"]']
     for name, values in sections.items():
         if values:
-            lines += ["", f"[{name}]", *_toml(values)]
+            lines += ["", f"[{name}]", *toml_lines(values)]
     return "\n".join(lines) + "\n"
-
-
-def _toml(values: dict[str, Any]) -> Iterable[str]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            inner = ", ".join(f"{_literal(k)} = {_literal(v)}" for k, v in value.items())
-            yield f"{key} = {{{inner}}}"
-        else:
-            yield f"{key} = {_literal(value)}"
-
-
-def _literal(value: object) -> str:
-    """Return a JSON value as TOML: texts, numbers, truths and lists are written alike, but for DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def _parsed(text: str) -> dict[str, Any]:

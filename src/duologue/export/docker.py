@@ -7,17 +7,15 @@ The image holds the program alone. The character lies beside it in `home/` and i
 import json
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from duologue.config import CONFIG_NAME, HOME_NAME, Config, Home, load_config, load_home, with_key
 from duologue.engine import BUNDLED_MODELS, BUNDLED_PREFIX, Adapter, bundled_file
-from duologue.engine.embed import MODULE as EMBEDDER
 from duologue.errors import ConfigError, EngineError
 from duologue.export.artifact import Artifact, sha256_of, write_label
 from duologue.export.exported import GGUF_FOLDER, find_gguf
-from duologue.export.hosted import changed, check_judge, copy_issuers, file_within, toml_lines
+from duologue.export.hosted import changed, check_judge, copy_issuers, embedder_files, file_within, toml_lines
 from duologue.export.staging import check_disk, staged
 from duologue.export.wheel import image_files, write_wheel
 
@@ -140,11 +138,7 @@ def _bundled(base: str, config: Config) -> Iterator[tuple[str, Path]]:
     if base in BUNDLED_MODELS:
         file = bundled_file(base)
         yield f"{BUNDLED_MODELS[base].module}/{file.name}", file
-    spec = find_spec(EMBEDDER) if config.memory.enabled and config.memory.embedder != "none" else None
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        for file in sorted((Path(folder) / "model").rglob("*")):
-            if file.is_file():
-                yield f"{EMBEDDER}/{file.relative_to(folder).as_posix()}", file
+    yield from embedder_files(config)
 
 
 def _character_files(folder: Path, config: Config) -> dict[str, Path]:

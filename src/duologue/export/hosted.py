@@ -2,11 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from duologue.config import Config
+from duologue.engine.embed import MODULE as EMBEDDER
 from duologue.errors import ConfigError
+
+_EMBEDDER_FILES = ("model.safetensors", "tokenizer.json", "README.md")  # the last one has its licence
 
 
 def toml_lines(values: dict[str, Any]) -> Iterable[str]:
@@ -40,6 +45,15 @@ def file_within(folder: Path, path: str) -> Path:
             action="Move it into the folder, and name it there in duologue.toml.",
         )
     return source
+
+
+def embedder_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Yield the files that memory compares meanings with, at the place where the program finds them."""
+    spec = find_spec(EMBEDDER) if config.memory.enabled and config.memory.embedder != "none" else None
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        for name in _EMBEDDER_FILES:
+            if (file := Path(folder) / "model" / name).is_file():
+                yield f"{EMBEDDER}/model/{name}", file
 
 
 def copy_issuers(issuers: Sequence[str], folder: Path, *, seen_at: str) -> list[str]:

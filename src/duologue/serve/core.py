@@ -9,7 +9,7 @@ from starlette.types import Scope
 from duologue.chat import Bot
 from duologue.config import Home
 from duologue.errors import GuardError
-from duologue.guard import RATINGS, Limits, Rating
+from duologue.guard import RATINGS, SHARED_KEY, Limits, Rating
 from duologue.serve.generation import Generation, Generations, OpenStream, Terms
 from duologue.serve.library import Entry, Library
 from duologue.serve.metrics import Metrics
@@ -112,7 +112,7 @@ class Core:
                 retiring.release(bot)
 
         terms = Terms(
-            owner=names[0] if visitor.way != "shared_key" else address_of(scope),
+            owner=names[0] if visitor.way != "shared_key" else names[-1],
             # Characters on one model share it, so they also share the way to it.
             lane=entry.config.model.base if entry.config else entry.id,
             session_id=session_id,
@@ -139,7 +139,7 @@ def counted_names(scope: Scope, visitor: Visitor) -> tuple[str, ...]:
     """Return every name a visitor is counted under."""
     names = [f"address:{address_of(scope)}"]
     if visitor.way == "shared_key":
-        return ("key:shared",)
+        return (SHARED_KEY, *names)
     if visitor.way != "local":
         names.insert(0, f"account:{visitor.account}")
     if visitor.key_id:

@@ -4,6 +4,7 @@ A bot is opened with its chats and memories when somebody first looks at the cha
 of it is needed, and shared (`engine.Shelf`).
 """
 
+import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,9 @@ from duologue.guard import RATINGS, Rating
 from duologue.serve.retiring import Retiring
 from duologue.train import Run, list_runs
 
+log = logging.getLogger("duologue.serve")
 _READ_SUFFIXES = frozenset({".toml", ".json", ".png", ".charx"})
+FAULT_SHOWN = "its folder has faults; an admin sees which"
 BASE_RUN = duels.BASE  # names the character on its base model, without an adapter
 
 
@@ -54,6 +57,11 @@ class Entry:
     character: Character | None = None
     runs: tuple[str, ...] = ()
     fault: str = ""
+
+    def broken(self) -> GuardError:
+        """Return the refusal for whoever may not see the fault, which names places on this machine; it is logged."""
+        log.error("%s cannot be talked to: %s", self.name, self.fault)
+        return GuardError(f"{self.name}: {FAULT_SHOWN}", reason="broken", where="character")
 
     @property
     def card(self) -> Path | None:
@@ -166,7 +174,7 @@ class Library:
         num_forgotten = self._num_forgotten
         entry = self.entry(character_id)
         if entry.fault or entry.config is None:
-            raise GuardError(entry.fault, reason="broken", where=entry.name)
+            raise entry.broken()
         if run and run != BASE_RUN and run not in entry.runs:
             raise GuardError(f"{entry.name} has no finished run '{run[:80]}'", reason="not_found", where="run")
         run = run or (entry.runs[-1] if entry.runs else BASE_RUN)

@@ -2,12 +2,15 @@
 
 import base64
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
 import pytest
 
 from duologue.engine.embed import is_installed
+from duologue.guard import Limits
 from tests.serve.api.serving import MODEL, client_of, post
 from tests.serve.running import make_bot, make_test_config, running
 
@@ -141,3 +144,42 @@ def test_measurements_need_the_key_where_there_is_one(tmp_path):
             given = {"Authorization": "Bearer secret-key-of-the-test"}
             assert without.status_code == 401
             assert httpx.get(f"{server.url}{path}", headers=given, timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/tokenize", {"content": "Hello"}),
+        ("POST", "/v1/token/encode", {"text": "Hello"}),
+        ("POST", "/detokenize", {"tokens": []}),
+        ("GET", "/props", None),
+    ],
+)
+def test_what_may_load_a_model_is_counted(tmp_path, method, path, body):
+    config = make_test_config(page_requests_per_minute=8)
+    with running(make_bot(tmp_path, config=config), config=config) as server:
+        asked = [httpx.request(method, f"{server.url}{path}", json=body, timeout=20) for _ in range(4)]
+
+    assert [answer.status_code for answer in asked] == [200, 200, 429, 429]
+    assert int(asked[-1].headers["retry-after"]) >= 1
+
+
+@needs_embedder
+def test_nobody_waits_for_the_count_of_somebody_elses_texts(server, monkeypatch):
+    asked, goes_on = threading.Event(), threading.Event()
+    take = Limits.take
+
+    def wait(self, names):
+        asked.set()
+        assert goes_on.wait(20)
+        return take(self, names)
+
+    monkeypatch.setattr(Limits, "take", wait)
+    with ThreadPoolExecutor(1) as pool:
+        embedded = pool.submit(post, server, "/v1/embeddings", model=EMBEDDER, input="tea")
+        assert asked.wait(20)
+        try:
+            assert httpx.get(f"{server.url}/health", timeout=5).status_code == 200
+        finally:
+            goes_on.set()
+        assert embedded.result(20).status_code == 200

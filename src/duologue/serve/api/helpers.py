@@ -28,13 +28,14 @@ def helper_routes(core: Core) -> APIRouter:
     async def embeddings(request: Request) -> Response:
         body, _ = parse_request(EmbeddingsRequest, await request.body())
         embedder = _embedder(body)
-        core.limits.take(counted_names(request.scope, visitor_of(request.scope)))
+        await run_in_threadpool(core.limits.take, counted_names(request.scope, visitor_of(request.scope)))
         return await run_in_threadpool(_embed, body, embedder)
 
     @router.post("/tokenize")
     @router.post("/v1/token/encode")  # tabbyAPI's name for it
     @router.post("/v1/internal/encode")  # text-generation-webui's
     async def tokenize(request: Request) -> JSONResponse:
+        await _count(core, request)
         body, _ = parse_request(TokenizeRequest, await request.body())
         bot = await _bot(core, request, body.model)
         tokens = await run_in_threadpool(_encode, bot, body.content)
@@ -43,12 +44,14 @@ def helper_routes(core: Core) -> APIRouter:
 
     @router.post("/detokenize")
     async def detokenize(request: Request) -> JSONResponse:
+        await _count(core, request)
         body, _ = parse_request(DetokenizeRequest, await request.body())
         bot = await _bot(core, request, body.model)
         return JSONResponse({"content": await run_in_threadpool(_decode, bot, body.tokens)})
 
     @router.get("/props")
     async def props(request: Request, model: str | None = None) -> JSONResponse:
+        await _count(core, request)
         found = await run_in_threadpool(first_model, core, model)
         bot = await _bot(core, request, found.id)
         return JSONResponse(await run_in_threadpool(_props, bot, found))
@@ -67,6 +70,11 @@ def helper_routes(core: Core) -> APIRouter:
         return Response(body, media_type=core.metrics.media_type)
 
     return router
+
+
+async def _count(core: Core, request: Request) -> None:
+    """Count what may load a model but asks it for no reply, as a request of the page is counted."""
+    await run_in_threadpool(core.limits.take_page_request, counted_names(request.scope, visitor_of(request.scope)))
 
 
 async def _bot(core: Core, request: Request, name: str | None) -> Bot:

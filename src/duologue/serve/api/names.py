@@ -75,7 +75,7 @@ def find_model(core: Core, name: str) -> Model:
         return found
     broken = next((entry for entry in core.library.entries() if entry.id == name and entry.fault), None)
     if broken is not None:
-        raise ApiError(409, f"{broken.name} cannot be talked to: {broken.fault}", code="broken", param="model")
+        raise ApiError(409, broken.broken().sentence(), code="broken", param="model")
     offered = ", ".join(f"'{model.id}'" for model in models[:_MAX_SHOWN])
     more = f" and {len(models) - _MAX_SHOWN} more" if len(models) > _MAX_SHOWN else ""
     raise ApiError(

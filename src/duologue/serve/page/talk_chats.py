@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from duologue.chat import SearchHit, SessionInfo
 from duologue.chat.exchange import FORMATS, Names, read_chats, write_chats
+from duologue.guard import InputValidator
 from duologue.serve.core import Core
 from duologue.serve.markup import safe_html
 from duologue.serve.page.body import Body, parse
@@ -18,6 +19,7 @@ from duologue.serve.page.talk_place import Place, place_of
 from duologue.serve.refusal import ApiError
 
 _MAX_QUERY_CHARS = 200
+_MAX_TITLE_CHARS = 200
 _ENDINGS = {"sillytavern": "jsonl", "messages": "jsonl", "text": "txt"}
 
 
@@ -26,7 +28,7 @@ class _NewChat(Body):
 
 
 class _Title(Body):
-    title: Annotated[str, Field(max_length=200)]
+    title: Annotated[str, Field(max_length=_MAX_TITLE_CHARS)]
 
 
 class _Note(Body):
@@ -75,6 +77,8 @@ def _add_single(router: APIRouter, core: Core) -> None:
     async def rename(request: Request, character_id: str, session_id: str) -> JSONResponse:
         place = await place_of(core, request, character_id, session_id)
         title = parse(_Title, await request.body()).title
+        if title.strip():
+            title = InputValidator(_MAX_TITLE_CHARS).validate(title)
         await run_in_threadpool(place.bot.sessions.rename, session_id, title)
         return JSONResponse(info_json(core, await run_in_threadpool(place.bot.sessions.info, session_id)))
 

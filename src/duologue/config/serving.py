@@ -63,6 +63,9 @@ class ServerSection(Section):
     frame_ancestors: tuple[str, ...] = ()
     """Sites that may show the page in a frame of theirs, such as `https://huggingface.co`; none by default, so that
     nobody can be made to click there unawares."""
+    allowed_origins: tuple[str, ...] = ()
+    """Sites whose pages may ask the API from a browser, such as `https://chat.example`, each request with its key;
+    `*` is every site. None by default. The page's own routes answer no other site."""
     max_waiting: PositiveInt = 16
     """Requests that may wait for the model; more are answered with 503."""
     max_models: PositiveInt = 1

@@ -15,6 +15,7 @@ from duologue.guard import InputValidator
 from duologue.serve.core import Core
 from duologue.serve.markup import safe_html
 from duologue.serve.page.body import Body, parse
+from duologue.serve.page.storage import require_room
 from duologue.serve.page.talk_place import Place, place_of
 from duologue.serve.refusal import ApiError
 
@@ -58,13 +59,20 @@ def chat_routes(core: Core) -> APIRouter:
     async def create(request: Request, character_id: str) -> JSONResponse:
         place = await place_of(core, request, character_id)
         wanted = parse(_NewChat, await request.body())
-        session_id = await run_in_threadpool(place.bot.editor.new_session, user=place.account, greeting=wanted.greeting)
+
+        def begin() -> str:
+            editor = place.bot.editor
+            num_chars = sum(map(len, editor.greetings_for(place.account)))
+            require_room(core, place.bot, place.account, num_more_chars=num_chars)
+            return editor.new_session(user=place.account, greeting=wanted.greeting)
+
+        session_id = await run_in_threadpool(begin)
         return JSONResponse({"id": session_id}, status_code=201)
 
     @router.post("/import")
     async def bring(request: Request, character_id: str) -> JSONResponse:
         place = await place_of(core, request, character_id)
-        return JSONResponse(await run_in_threadpool(_import, place, await request.body()), status_code=201)
+        return JSONResponse(await run_in_threadpool(_import, core, place, await request.body()), status_code=201)
 
     _add_single(router, core)
     return router
@@ -167,7 +175,8 @@ def _hit(hit: SearchHit) -> dict[str, Any]:
     }
 
 
-def _import(place: Place, content: bytes) -> dict[str, Any]:
+def _import(core: Core, place: Place, content: bytes) -> dict[str, Any]:
+    require_room(core, place.bot, place.account, num_more_chars=len(content))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "chat"
         file.write_bytes(content)

@@ -227,3 +227,17 @@ def _user(text: str) -> Message:
 
 def _assistant(text: str) -> Message:
     return Message("assistant", text)
+
+
+def test_a_note_and_a_summary_are_read_with_the_messages_around_them(make_bot: MakeBot) -> None:
+    bot = make_bot()
+    session_id = bot.new_session()
+    bot.sessions.append(session_id, Message("user", "We talk about the weather."))
+    bot.sessions.append(session_id, Message("assistant", f"It is {FLAG} today."), finish_reason="stop")
+
+    for change in (bot.editor.set_note, bot.editor.set_summary):
+        with pytest.raises(GuardError) as refused:
+            change(session_id, "She is 15.")
+        assert refused.value.reason == "content_policy"
+    assert bot.editor.note(session_id).text != "She is 15."
+    assert bot.editor.summary(session_id) is None

@@ -27,6 +27,13 @@ def num_granted(limited: Limits, names: tuple[str, ...], *, tries: int = 100) ->
     return sum(limited.ask(names).refusal is None for _ in range(tries))
 
 
+def test_of_a_key_that_everybody_has_no_address_takes_all(clock: Clock) -> None:
+    limited = limits(burst=5)
+
+    granted = [num_granted(limited, ("key:shared", f"address:10.0.0.{number}")) for number in range(6)]
+    assert granted == [5, 5, 5, 5, 0, 0]
+
+
 def test_a_visitor_with_two_keys_has_one_allowance(clock: Clock) -> None:
     limited = limits(burst=5)
 

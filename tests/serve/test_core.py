@@ -63,6 +63,7 @@ def ask(core: Core, account: str = "ann") -> Generation:
         scope_of(account),
         entry,
         lambda cancel: bot.completions.of_character(MESSAGES, Sampling(), cancel=cancel),
+        bot=bot,
     )
 
 

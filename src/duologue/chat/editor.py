@@ -213,7 +213,7 @@ class Editor:
         """
         if text.strip():
             text = self._validator.validate(text)
-            self._policy.check([text], where="note")
+            self._check_scene(self._sessions.path(session_id), text, where="note")
         depth = self.note(session_id).depth if depth is None else max(0, depth)
         self._sessions.set_state(session_id, chat_state.NOTE, {"text": text, "depth": depth})
         self._changed(session_id, user)
@@ -232,7 +232,7 @@ class Editor:
         path, old = self._sessions.path(session_id), self.summary(session_id)
         if text.strip():
             text = self._validator.validate(text)
-            self._policy.check([text], where="summary")
+            self._check_scene(path, text, where="summary")
         num_covered = old.num_messages if old else self._num_left(session_id, path)
         if not num_covered:
             raise GuardError("nothing has fallen out of the context yet", reason="empty", where="summary")
@@ -247,12 +247,13 @@ class Editor:
         if entry.message.role == "user" and find_crisis(text):
             return self._validator.salvage(text)  # it is answered, never refused
         text = self._validator.validate(text)
-        self._policy.check([*(other.message.content for other in self._around(entry)), text], where="message")
+        path = self._sessions.path(entry.session_id)
+        self._check_scene([other for other in path if other.id != entry.id], text, where="message")
         return text
 
-    def _around(self, entry: StoredMessage) -> Sequence[StoredMessage]:
-        path = self._sessions.path(entry.session_id)
-        return [other for other in path if other.id != entry.id and not other.is_hidden][-_SCENE_MESSAGES:]
+    def _check_scene(self, path: Sequence[StoredMessage], text: str, *, where: str) -> None:
+        around = [other.message.content for other in path if not other.is_hidden]
+        self._policy.check([*around[-_SCENE_MESSAGES:], text], where=where)
 
 
-_SCENE_MESSAGES = 40  # of a chat are looked at together with an edited text; a prompt is checked as a whole anyway
+_SCENE_MESSAGES = 40  # of a chat are looked at together with a changed text; a prompt is checked as a whole anyway

@@ -27,6 +27,22 @@ _INFO = """
 """
 
 
+_COUNT = """
+    SELECT coalesce(sum(num), 0) AS num FROM (
+        SELECT length(title) + length(tags) + length(extra) AS num FROM sessions WHERE character = ? AND user = ?
+        UNION ALL
+        SELECT length(content) + length(recalled) + length(extra) FROM messages
+        WHERE session_id IN (SELECT id FROM sessions WHERE character = ? AND user = ?)
+        UNION ALL
+        SELECT length(value) FROM session_states
+        WHERE session_id IN (SELECT id FROM sessions WHERE character = ? AND user = ?)
+        UNION ALL
+        SELECT length(step) FROM undo_steps
+        WHERE session_id IN (SELECT id FROM sessions WHERE character = ? AND user = ?)
+    ) AS parts
+"""
+
+
 def read_infos(database: Database, condition: str, parameters: tuple[str, ...]) -> tuple[SessionInfo, ...]:
     """Return the sessions for which an SQL condition holds, the latest used first."""
     rows = database.read(f"{_INFO} WHERE {condition} ORDER BY updated_at DESC, id DESC", parameters)
@@ -42,6 +58,15 @@ def read_infos(database: Database, condition: str, parameters: tuple[str, ...]) 
         )
         for row in rows
     )
+
+
+def count_chars(database: Database, character: str, user: str) -> int:
+    """Return how many characters a user's sessions with a character hold, with every version and all that came along.
+
+    What an undo would bring back is counted as well, since it is on the disk.
+    """
+    rows = database.read(_COUNT, (character, user) * 4)
+    return int(rows[0]["num"])
 
 
 def read_session(database: Database, session_id: str) -> SessionTree | None:

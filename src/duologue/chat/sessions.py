@@ -10,6 +10,7 @@ from duologue.chat import tree_edits, tree_rows, undo
 from duologue.chat.marks import Marks
 from duologue.chat.mend import mend
 from duologue.chat.session_rows import (
+    count_chars,
     hit_of,
     insert_session,
     read_infos,
@@ -80,6 +81,10 @@ class Sessions:
                 (session_id, character, user),
             )
         )
+
+    def num_chars(self, *, character: str, user: str = "local") -> int:
+        """Return how many characters a user's sessions with a character hold, every version included."""
+        return count_chars(self._database, character, user)
 
     def list_sessions(self, *, character: str, user: str = "local", tag: str = "") -> tuple[SessionInfo, ...]:
         """Return the sessions of a user with a character, the latest used first; with a tag, those that carry it."""

@@ -63,6 +63,12 @@ class ServerSection(Section):
     frame_ancestors: tuple[str, ...] = ()
     """Sites that may show the page in a frame of theirs, such as `https://huggingface.co`; none by default, so that
     nobody can be made to click there unawares."""
+    allowed_origins: tuple[str, ...] = ()
+    """Sites whose pages may ask the API from a browser, such as `https://chat.example`, each request with its key;
+    `*` is every site. None by default. The page's own routes answer no other site."""
+    max_account_chars: PositiveInt = 100_000_000
+    """Characters of text that one account may keep in its chats and memories with one character; no chat is begun,
+    branched or imported and no memory is imported beyond it. What a visitor and the character say is always kept."""
     max_waiting: PositiveInt = 16
     """Requests that may wait for the model; more are answered with 503."""
     max_models: PositiveInt = 1

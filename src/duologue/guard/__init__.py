@@ -6,12 +6,13 @@ from duologue.guard.input import InputValidator, check_tokens
 from duologue.guard.json_text import check_json
 from duologue.guard.judge import Judge, ModelJudge
 from duologue.guard.judge_formats import Verdict
-from duologue.guard.limits import Grant, Limits
+from duologue.guard.limits import SHARED_KEY, Grant, Limits
 from duologue.guard.policy import RATINGS, ContentPolicy, Rating, is_surely_harmless
 from duologue.guard.rate import Allowance, Quota, RateLimiter
 
 __all__ = [
     "RATINGS",
+    "SHARED_KEY",
     "Allowance",
     "ContentPolicy",
     "Grant",

@@ -8,8 +8,10 @@ from duologue.config import GuardSection
 from duologue.errors import GuardError
 from duologue.guard.rate import MAX_CLIENTS, Allowance, Charge, Counts, MemoryCounts, Quota, too_many
 
-# People of one household or office come from one address. Where accounts tell them apart, their address gets more.
+# People of one household or office come from one address. Where accounts tell them apart, their address gets more. Of
+# a key that several people have, each address gets what one visitor gets, and the key as a whole gets more.
 SHARED_ADDRESS_FACTOR = 4
+SHARED_KEY = "key:shared"
 _NAMES_PER_CLIENT = 3  # key, account, address
 _BURST_PART = 4  # of what the page may ask in a minute is granted at once
 _SHOWN = ("requests", "tokens")
@@ -141,7 +143,7 @@ class Limits:
 def _charges(names: Sequence[str], amounts: Mapping[Quota, int]) -> list[Charge]:
     charges = []
     for name in names:
-        is_shared = len(names) > 1 and name.startswith("address:")
+        is_shared = len(names) > 1 and (name == SHARED_KEY if SHARED_KEY in names else name.startswith("address:"))
         for quota, amount in amounts.items():
             charges.append(Charge(f"{quota.name}:{name}", _widened(quota) if is_shared else quota, amount))
     return charges
@@ -149,7 +151,7 @@ def _charges(names: Sequence[str], amounts: Mapping[Quota, int]) -> list[Charge]
 
 @functools.cache
 def _widened(quota: Quota) -> Quota:
-    """Return what an address is granted whose people are told apart."""
+    """Return what an address is granted whose people are told apart, or a key whose addresses are."""
     factor = SHARED_ADDRESS_FACTOR
     return replace(quota, burst=quota.burst * factor, interval_seconds=quota.interval_seconds / factor)
 

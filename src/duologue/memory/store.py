@@ -187,6 +187,17 @@ class MemoryStore:
             counts["private"] += int(row["private"])
         return counts
 
+    def num_chars(self, *, scope: Scope) -> int:
+        """Return how many characters the lines of a scope hold."""
+        rows = self._database.read(
+            """
+            SELECT coalesce(sum(length(text) + length(name)), 0) AS num
+            FROM memories WHERE user = ? AND character = ?
+            """,
+            (scope.user, scope.character),
+        )
+        return int(rows[0]["num"])
+
     def get(self, memory_id: int, *, scope: Scope | None = None) -> StoredLine:
         """Return one line.
 

@@ -19,6 +19,7 @@ from duologue.errors import DuologueError
 from duologue.guard import Limits, Rating
 from duologue.serve.api import make_routes
 from duologue.serve.core import Core
+from duologue.serve.cross_origin import CrossOrigin, check_origins
 from duologue.serve.crowd import Crowd, InCrowd
 from duologue.serve.door import Access, Door
 from duologue.serve.ending import Ending, EndsWithServer
@@ -115,6 +116,8 @@ def build_app(
     app.add_middleware(BodyLimit)
     app.add_middleware(KnownPaths)
     app.add_middleware(EndsWithServer, ending=facts.ending)
+    check_origins(home.server.allowed_origins)  # now, and not with the first request
+    app.add_middleware(CrossOrigin, origins=home.server.allowed_origins)
     app.add_middleware(SafeHeaders, frame_ancestors=door.site.frame_ancestors)
     app.add_middleware(Forwarded, trusted_proxies=home.server.trusted_proxies)
     app.add_middleware(Measured, metrics=core.metrics)

@@ -6,9 +6,10 @@ from typing import Protocol
 
 from starlette.types import Scope
 
+from duologue.chat import Bot
 from duologue.config import Home
 from duologue.errors import GuardError
-from duologue.guard import RATINGS, Limits, Rating
+from duologue.guard import RATINGS, SHARED_KEY, Limits, Rating
 from duologue.serve.generation import Generation, Generations, OpenStream, Terms
 from duologue.serve.library import Entry, Library
 from duologue.serve.metrics import Metrics
@@ -69,7 +70,14 @@ class Core:
         return visitor
 
     def start_reply(
-        self, scope: Scope, entry: Entry, open_stream: OpenStream, *, session_id: str = "", is_urgent: bool = False
+        self,
+        scope: Scope,
+        entry: Entry,
+        open_stream: OpenStream,
+        *,
+        bot: Bot,
+        session_id: str = "",
+        is_urgent: bool = False,
     ) -> Generation:
         """Count a request for a reply and start it: the only way to a model. May wait for a database.
 
@@ -77,6 +85,7 @@ class Core:
             scope: The request.
             entry: Who replies.
             open_stream: Asks the bot; gets the event that stops it.
+            bot: Who is asked; it stays open until the reply has ended.
             session_id: The chat the reply belongs to; empty when it belongs to none.
             is_urgent: Somebody in a crisis is answered, without a model: it counts as a request of the page and not as
                 a reply, and waits for nobody.
@@ -94,16 +103,29 @@ class Core:
             note_grant(scope, grant)
             if grant.refusal:
                 raise grant.refusal
+        retiring = self.library.retiring
+
+        def ended(num_tokens: int) -> None:
+            try:
+                self.limits.spend(names, num_tokens=num_tokens)
+            finally:
+                retiring.release(bot)
+
         terms = Terms(
-            owner=names[0] if visitor.way != "shared_key" else address_of(scope),
+            owner=names[0] if visitor.way != "shared_key" else names[-1],
             # Characters on one model share it, so they also share the way to it.
             lane=entry.config.model.base if entry.config else entry.id,
             session_id=session_id,
             require_allowed=lambda: self._require_still(visitor, entry),
-            ended=lambda num_tokens: self.limits.spend(names, num_tokens=num_tokens),
+            ended=ended,
             is_urgent=is_urgent,
         )
-        return self.generations.start(self.metrics.watched(open_stream), terms=terms)
+        retiring.hold(bot)
+        try:
+            return self.generations.start(self.metrics.watched(open_stream), terms=terms)
+        except BaseException:
+            retiring.release(bot)
+            raise
 
     def _require_still(self, visitor: Visitor, entry: Entry) -> None:
         """Refuse a reply that goes on although its visitor's proof was revoked or its character is rated anew."""
@@ -117,7 +139,7 @@ def counted_names(scope: Scope, visitor: Visitor) -> tuple[str, ...]:
     """Return every name a visitor is counted under."""
     names = [f"address:{address_of(scope)}"]
     if visitor.way == "shared_key":
-        return ("key:shared",)
+        return (SHARED_KEY, *names)
     if visitor.way != "local":
         names.insert(0, f"account:{visitor.account}")
     if visitor.key_id:

@@ -4,6 +4,7 @@ A bot is opened with its chats and memories when somebody first looks at the cha
 of it is needed, and shared (`engine.Shelf`).
 """
 
+import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,9 +17,12 @@ from duologue.config import CONFIG_NAME, Config, Home, load_config
 from duologue.engine import Adapter, EngineName, Shelf
 from duologue.errors import DuologueError, GuardError
 from duologue.guard import RATINGS, Rating
+from duologue.serve.retiring import Retiring
 from duologue.train import Run, list_runs
 
+log = logging.getLogger("duologue.serve")
 _READ_SUFFIXES = frozenset({".toml", ".json", ".png", ".charx"})
+FAULT_SHOWN = "its folder has faults; an admin sees which"
 BASE_RUN = duels.BASE  # names the character on its base model, without an adapter
 
 
@@ -55,13 +59,9 @@ class Entry:
     fault: str = ""
 
     def broken(self) -> GuardError:
-        """Return the refusal that anybody may read: the fault itself names folders of the operator."""
-        return GuardError(
-            f"{self.name} has a fault that an admin must mend",
-            reason="broken",
-            where=self.id,
-            action="The page's list of characters shows it to admins.",
-        )
+        """Return the refusal for whoever may not see the fault, which names places on this machine; it is logged."""
+        log.error("%s cannot be talked to: %s", self.name, self.fault)
+        return GuardError(f"{self.name}: {FAULT_SHOWN}", reason="broken", where="character")
 
     @property
     def card(self) -> Path | None:
@@ -82,6 +82,9 @@ class Library:
         shelf: Where the bots have their models; None when each has its own.
         engine: Which engine replies.
         num_replies: Replies that one model makes at the same time.
+
+    Attributes:
+        retiring: The bots of folders that have changed; whoever starts a reply holds its bot there.
     """
 
     def __init__(
@@ -107,6 +110,8 @@ class Library:
         self._opening: dict[tuple[str, str], threading.Lock] = {}
         self._bots: dict[tuple[str, str], Bot] = {}
         self._known: dict[Path, tuple[object, Entry]] = {}
+        self._num_forgotten = 0
+        self.retiring = Retiring()
         self._only: Entry | None = None
 
     @classmethod
@@ -166,6 +171,7 @@ class Library:
             GuardError: With reason `not_found`.
             DuologueError: Its folder has faults.
         """
+        num_forgotten = self._num_forgotten
         entry = self.entry(character_id)
         if entry.fault or entry.config is None:
             raise entry.broken()
@@ -185,20 +191,25 @@ class Library:
             adapter = None if run == BASE_RUN else Run(entry.folder / "runs" / run).adapter()
             bot = self._open_bot(entry.folder, entry.config, adapter=adapter)
             with self._lock:
-                self._bots[key] = bot
+                is_current = num_forgotten == self._num_forgotten
+                if is_current:
+                    self._bots[key] = bot
+            if not is_current:  # the folder has changed while it was opened: it serves this caller alone
+                self.retiring.retire(bot)
             return bot
 
     def forget(self, character_id: str) -> None:
-        """Close a character's bots, whose folder has changed; the next call opens them anew.
+        """Give nobody a character's bots any more, whose folder has changed; the next call opens them anew.
 
-        Replies that are being written must have ended.
+        Replies that are being written go on to their end with the bot they began with, which is closed then.
         """
         with self._lock:
+            self._num_forgotten += 1
             opened = [key for key in self._bots if key[0] == character_id] if self._open_bot else []
             closing = [self._bots.pop(key) for key in opened]
             self._known.clear()
         for bot in closing:
-            bot.close()
+            self.retiring.retire(bot)
 
     def open_bots(self) -> tuple[Bot, ...]:
         """Return the bots that are open."""
@@ -210,6 +221,7 @@ class Library:
         with self._lock:
             closing = list(self._bots.values()) if self._open_bot else []
             self._bots.clear()
+        self.retiring.close()
         for bot in closing:
             bot.close()
 

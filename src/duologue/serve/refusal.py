@@ -22,6 +22,7 @@ _GUARD_STATUS = {
     "name_taken": 409,
     "last_admin": 409,
     "too_many_keys": 409,
+    "storage_full": 413,
     "age_unproven": 400,
     "training": 503,
     "training_running": 409,

@@ -2,12 +2,15 @@
 
 import base64
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
 import pytest
 
 from duologue.engine.embed import is_installed
+from duologue.guard import Limits
 from tests.serve.api.serving import MODEL, client_of, post
 from tests.serve.running import make_bot, make_test_config, running
 
@@ -94,21 +97,6 @@ def test_a_client_that_names_no_model_gets_the_first(server):
     assert answer.json()["count"] == 1
 
 
-def test_who_comes_from_elsewhere_may_count_tokens_as_often_as_ask_the_page(tmp_path):
-    config = make_test_config(page_requests_per_minute=8)
-    with running(make_bot(tmp_path, config=config), config=config, api_key=KEY) as server:
-        headers = {"Authorization": f"Bearer {KEY}"}
-        answers = [
-            httpx.post(f"{server.url}{path}", json=body, headers=headers, timeout=20).status_code
-            for path, body in [("/tokenize", {"content": "tea"}), ("/detokenize", {"tokens": [1]})] * 2
-        ]
-        props = httpx.get(f"{server.url}/props", headers=headers, timeout=20)
-
-    assert answers == [200, 200, 429, 429]
-    assert (props.status_code, props.json()["error"]["code"]) == (429, "rate_limit_exceeded")
-    assert int(props.headers["Retry-After"]) > 0
-
-
 @pytest.mark.parametrize("tokens", [[-1], [2**60], ["x"], [True], "x"])
 def test_what_are_no_tokens_is_refused(server, tokens):
     assert post(server, "/detokenize", tokens=tokens).status_code == 400
@@ -158,3 +146,51 @@ def test_measurements_need_the_key_where_there_is_one(tmp_path):
             given = {"Authorization": "Bearer secret-key-of-the-test"}
             assert without.status_code == 401
             assert httpx.get(f"{server.url}{path}", headers=given, timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/tokenize", {"content": "Hello"}),
+        ("POST", "/v1/token/encode", {"text": "Hello"}),
+        ("POST", "/detokenize", {"tokens": []}),
+        ("GET", "/props", None),
+    ],
+)
+def test_what_may_load_a_model_is_counted_where_it_comes_with_a_key(tmp_path, method, path, body):
+    config = make_test_config(page_requests_per_minute=8)
+    key = {"Authorization": f"Bearer {KEY}"}
+    with running(make_bot(tmp_path, config=config), config=config, api_key=KEY) as server:
+        asked = [httpx.request(method, f"{server.url}{path}", json=body, headers=key, timeout=20) for _ in range(4)]
+
+    assert [answer.status_code for answer in asked] == [200, 200, 429, 429]
+    assert int(asked[-1].headers["retry-after"]) >= 1
+
+
+def test_on_the_operators_own_machine_tokens_are_counted_as_often_as_a_client_likes(tmp_path):
+    config = make_test_config(page_requests_per_minute=8)
+    with running(make_bot(tmp_path, config=config), config=config) as server:
+        asked = [post(server, "/tokenize", content="Hello").status_code for _ in range(12)]
+
+    assert asked == [200] * 12
+
+
+@needs_embedder
+def test_nobody_waits_for_the_count_of_somebody_elses_texts(server, monkeypatch):
+    asked, goes_on = threading.Event(), threading.Event()
+    take = Limits.take
+
+    def wait(self, names):
+        asked.set()
+        assert goes_on.wait(20)
+        return take(self, names)
+
+    monkeypatch.setattr(Limits, "take", wait)
+    with ThreadPoolExecutor(1) as pool:
+        embedded = pool.submit(post, server, "/v1/embeddings", model=EMBEDDER, input="tea")
+        assert asked.wait(20)
+        try:
+            assert httpx.get(f"{server.url}/health", timeout=5).status_code == 200
+        finally:
+            goes_on.set()
+        assert embedded.result(20).status_code == 200

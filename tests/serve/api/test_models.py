@@ -106,11 +106,14 @@ def test_what_is_no_model_says_which_there_are(client):
     assert caught.value.code == "model_not_found"
 
 
-def test_a_character_with_faults_is_not_listed_and_tells_no_folder(client):
+def test_a_character_with_faults_is_not_listed_and_tells_where_they_are_to_the_log_alone(client, caplog):
     assert "broken" not in [row.id for row in client.models.list().data]
-    with pytest.raises(openai.ConflictError, match="an admin must mend") as caught:
+    with pytest.raises(openai.ConflictError, match="faults") as refused:
         said(client, "broken")
-    assert "/" not in caught.value.message
+
+    assert "toml" not in str(refused.value)
+    assert "/" not in refused.value.body["message"]
+    assert "duologue.toml" in caplog.text
 
 
 @pytest.mark.parametrize(

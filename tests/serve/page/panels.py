@@ -14,7 +14,7 @@ import httpx
 from duologue.characters import LILA_FOLDER
 from duologue.chat import People, open_bot
 from duologue.config import load_home
-from duologue.engine import Shelf
+from duologue.engine import Generator, Shelf
 from duologue.serve import Door, Library, build_app
 from duologue.serve.run import Server
 
@@ -112,6 +112,7 @@ class Panels:
         """Make the home what it was at the beginning."""
         for entry in self.library.entries():
             self.library.forget(entry.id)
+        self.library.retiring.close()
         for path in self.root.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -119,8 +120,8 @@ class Panels:
 
 
 @contextlib.contextmanager
-def panels(root: Path, *, with_accounts: bool = True) -> Iterator[Panels]:
-    """Serve a home."""
+def panels(root: Path, *, with_accounts: bool = True, generator: Generator | None = None) -> Iterator[Panels]:
+    """Serve a home, whose characters speak with the fake engine or with this generator."""
     home = load_home(root)
     generous = {"requests_per_minute": 9999, "burst": 9999, "page_requests_per_minute": 1_000_000}
     home = home.model_copy(update={"guard": home.guard.model_copy(update=generous)})
@@ -129,7 +130,7 @@ def panels(root: Path, *, with_accounts: bool = True) -> Iterator[Panels]:
     def open_one(folder: Path, config: Any, *, adapter: Any) -> Any:
         return open_bot(folder, config, engine="fake", shelf=shelf, people=people)
 
-    shelf = Shelf(4)
+    shelf = Shelf(4, open_model=lambda *_, **__: generator) if generator else Shelf(4)
     library = Library(root, home, open_bot=open_one)
     door = Door.open(root, home)
     keys, accounts = {}, {}

@@ -88,6 +88,7 @@ class _Asked:
             request.scope,
             self._model.entry,
             lambda cancel: self._open(bot, cancel),
+            bot=bot,
             is_urgent=self._with_care,
         )
         replying = Replying(

@@ -35,6 +35,7 @@ def helper_routes(core: Core) -> APIRouter:
     @router.post("/v1/token/encode")  # tabbyAPI's name for it
     @router.post("/v1/internal/encode")  # text-generation-webui's
     async def tokenize(request: Request) -> JSONResponse:
+        await _count(core, request)
         body, _ = parse_request(TokenizeRequest, await request.body())
         bot = await _bot(core, request, body.model)
         tokens = await run_in_threadpool(_encode, bot, body.content)
@@ -43,12 +44,14 @@ def helper_routes(core: Core) -> APIRouter:
 
     @router.post("/detokenize")
     async def detokenize(request: Request) -> JSONResponse:
+        await _count(core, request)
         body, _ = parse_request(DetokenizeRequest, await request.body())
         bot = await _bot(core, request, body.model)
         return JSONResponse({"content": await run_in_threadpool(_decode, bot, body.tokens)})
 
     @router.get("/props")
     async def props(request: Request, model: str | None = None) -> JSONResponse:
+        await _count(core, request)
         found = await run_in_threadpool(first_model, core, model)
         bot = await _bot(core, request, found.id)
         return JSONResponse(await run_in_threadpool(_props, bot, found))
@@ -69,14 +72,17 @@ def helper_routes(core: Core) -> APIRouter:
     return router
 
 
-async def _bot(core: Core, request: Request, name: str | None) -> Bot:
-    """Return the model that is asked, which counts as a request of the page.
+async def _count(core: Core, request: Request) -> None:
+    """Count what may load a model but asks it for no reply, as a request of the page is counted.
 
     SillyTavern counts the tokens of every message of a long chat by itself: the operator's own machine is not held up.
     """
     visitor = visitor_of(request.scope)
     if visitor.way != "local":
         await run_in_threadpool(core.limits.take_page_request, counted_names(request.scope, visitor))
+
+
+async def _bot(core: Core, request: Request, name: str | None) -> Bot:
     model = await run_in_threadpool(first_model, core, name)
     core.age.require(visitor_of(request.scope), model.entry.rating)
     return await run_in_threadpool(core.library.bot, model.entry.id, run=model.run)

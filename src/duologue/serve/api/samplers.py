@@ -17,7 +17,7 @@ MAX_STOPS = 64  # SillyTavern sends one for every member of a group, beside thos
 MAX_TOKENS = 2**20
 _MAX_BREAKERS = 64
 _MAX_BIASES = 1024
-_MAX_ID_DIGITS = 9  # more is no token of any vocabulary, but a text that is a number
+_MAX_ID_DIGITS = 10  # of a token, or of what might be one
 _LEAST_MASS = 1e-6  # a cut at 0 leaves the one best token; engines want more than 0
 _OFF = (0, 0.0, None, "", False)
 
@@ -71,25 +71,33 @@ def _as_list(value: object) -> object:
         raise ValueError('not a list of texts, such as ["\\n", ":"]') from error
 
 
+def _no_limit(value: object) -> object:
+    """Return nothing for the -1 with which clients of llama.cpp ask for no limit of their own."""
+    return None if value == -1 and type(value) is int else value
+
+
 def _as_biases(value: object) -> object:
     """Return biases as a mapping: llama.cpp takes pairs of a token id or text and a number, or false to forbid it."""
     if isinstance(value, list | dict) and len(value) > _MAX_BIASES:  # before any of them is looked at
         raise ValueError(f"{len(value)} biases; at most {_MAX_BIASES}")
-    if not isinstance(value, list):
-        return value
+    if isinstance(value, list):
+        value = _of_pairs(value)
+    if isinstance(value, dict) and any(_is_id(text) and len(text) > _MAX_ID_DIGITS for text in value):
+        raise ValueError(f"a token id has more than {_MAX_ID_DIGITS} digits")
+    return value
+
+
+def _of_pairs(pairs: list[object]) -> dict[str, object]:
     biases: dict[str, object] = {}
-    for pair in value:
+    for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2 or isinstance(pair[0], bool):
             raise ValueError("not a list of pairs of a token id or a text and a number")
         if not isinstance(pair[0], int | str):
             raise ValueError("a pair does not begin with a token id or a text")
+        if isinstance(pair[0], int) and pair[0] < 0:
+            raise ValueError("a token id is below 0")
         biases[str(pair[0])] = -100.0 if pair[1] is False else pair[1]
     return biases
-
-
-def _as_count(value: object) -> object:
-    """Read llama.cpp's and text-generation-webui's -1, for as many as fit, as no number given."""
-    return MAX_TOKENS if value == -1 and not isinstance(value, bool) else value
 
 
 Stops = Annotated[list[str], Field(max_length=MAX_STOPS)] | str
@@ -116,7 +124,13 @@ Biases = Annotated[
         }
     ),
 ]
-NumTokens = Annotated[int, BeforeValidator(_as_count), Field(ge=1, le=MAX_TOKENS)]
+NumTokens = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None,
+    BeforeValidator(_no_limit),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_TOKENS}, {"const": -1}, {"type": "null"}]}
+    ),
+]
 
 
 class Wire(BaseModel):
@@ -159,10 +173,10 @@ class Samplers(Wire):
     logit_bias: Biases | None = None
     seed: Annotated[int, Field(ge=-1, lt=2**63)] | None = Field(None, validation_alias=_aliases("seed", "sampler_seed"))
     stop: Stops | None = Field(None, validation_alias=_aliases("stop", "stopping_strings", "stop_sequence"))
-    max_tokens: NumTokens | None = Field(
+    max_tokens: NumTokens = Field(
         None, validation_alias=_aliases("max_tokens", "max_new_tokens", "max_length", "num_predict")
     )
-    max_completion_tokens: NumTokens | None = None
+    max_completion_tokens: NumTokens = None
     n_predict: Annotated[int, Field(ge=-2, le=MAX_TOKENS)] | None = None
 
     def sampling(self, default: Sampling, tokenizer: Callable[[], Tokenizer]) -> Sampling:
@@ -214,8 +228,7 @@ class Samplers(Wire):
     def _biases(self, tokenizer: Callable[[], Tokenizer]) -> tuple[tuple[int, float], ...]:
         biases: dict[int, float] = {}
         for text, value in (self.logit_bias or {}).items():
-            is_id = text.isascii() and text.isdecimal() and len(text) <= _MAX_ID_DIGITS
-            for token_id in (int(text),) if is_id else tokenizer().encode(text):
+            for token_id in (int(text),) if _is_id(text) else tokenizer().encode(text):
                 biases[token_id] = value
         return tuple(biases.items())
 
@@ -223,6 +236,10 @@ class Samplers(Wire):
 def missing_settings(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of fields in a request that would change the reply, but that this server does not have."""
     return tuple(name for name, neutral in _MISSING.items() if name in document and document[name] not in neutral)
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def _given(value: T | None, default: T) -> T:

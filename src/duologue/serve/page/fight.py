@@ -97,7 +97,7 @@ class Fight:
             return bot.completions.of_character(self.messages, sampling, cancel=cancel, user=self.account)
 
         started = time.monotonic()
-        reply = await run_in_threadpool(core.start_reply, scope, entry, ask)
+        reply = await run_in_threadpool(core.start_reply, scope, entry, ask, bot=bot)
         self.replies.append(reply)
         while not reply.is_done:
             await reply.more(len(reply.text), timeout_seconds=60)

@@ -17,6 +17,7 @@ from duologue.messages import RecalledLine
 from duologue.serve.core import Core
 from duologue.serve.page.body import Body, RowId, parse
 from duologue.serve.page.places import Place, place_of
+from duologue.serve.page.storage import require_room
 from duologue.serve.refusal import ApiError
 
 PAGE_LINES = 60
@@ -175,6 +176,7 @@ def _add_exchange_routes(router: APIRouter, core: Core) -> None:
 
         def work() -> int:
             place = place_of(core, request, character_id)
+            require_room(core, place.bot, place.user, num_more_chars=len(body.lines))
             if body.form == "md":
                 return place.memory.import_markdown(body.lines, scope=place.scope, where="the file")
             return place.memory.import_lines(body.lines.split("\n"), scope=place.scope, where="the file")

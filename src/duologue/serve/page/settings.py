@@ -43,7 +43,9 @@ CHARACTER_KEYS = (
     *("character.author_note_depth", "memory.enabled", "memory.num_recalled", "generation.preset"),
     *("generation.max_new_tokens", "generation.temperature", "generation.context_tokens", "generation.summarise"),
 )
+_MAX_NAME_CHARS = 80
 _MAX_PERSONA_CHARS = 4000
+_MAX_VALUE_CHARS = 20_000
 
 
 class _Wish(Body):
@@ -54,13 +56,13 @@ class _Wish(Body):
 
 
 class _Persona(Body):
-    name: Annotated[str, Field(max_length=80)]
+    name: Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
     persona: Annotated[str, Field(max_length=_MAX_PERSONA_CHARS)]
 
 
 class _Key(Body):
     key: Annotated[str, Field(max_length=60)]
-    value: Annotated[str, Field(max_length=20_000)] | bool | int | float
+    value: Annotated[str, Field(max_length=_MAX_VALUE_CHARS)] | bool | int | float
 
 
 def settings_routes(core: Core) -> APIRouter:
@@ -83,7 +85,7 @@ def _add_person_routes(router: APIRouter, core: Core) -> None:
         def work() -> dict[str, Any]:
             place = place_of(core, request, character_id)
             name, text = " ".join(body.name.split()), body.persona
-            _check_person(place, name, text)
+            name, text = _checked_person(place, name, text)
             config = place.bot.config.character
             old = place.bot.people.get(place.user)
             own = "" if name == config.user_name else name
@@ -173,6 +175,8 @@ def _add_key_routes(router: APIRouter, core: Core, *, started: float) -> None:
 
         def work() -> dict[str, Any]:
             if entry.config is not None and isinstance(body.value, str):
+                if body.value.strip():
+                    InputValidator(_MAX_VALUE_CHARS).validate(body.value)
                 ContentPolicy(entry.rating).check([body.value], where=body.key)
             _set(entry.folder / CONFIG_NAME, body, CHARACTER_KEYS)
             core.library.forget(entry.id)
@@ -199,13 +203,14 @@ def _me(place: Place) -> dict[str, Any]:
     }
 
 
-def _check_person(place: Place, name: str, text: str) -> None:
+def _checked_person(place: Place, name: str, text: str) -> tuple[str, str]:
     if not name:
         raise ApiError(400, "a name is needed: what the character calls you", code="invalid_body", param="name")
-    InputValidator(80).validate(name)
+    name = InputValidator(_MAX_NAME_CHARS).validate(name)
     if text.strip():
-        InputValidator(_MAX_PERSONA_CHARS).validate(text)
+        text = InputValidator(_MAX_PERSONA_CHARS).validate(text)
     ContentPolicy(place.entry.rating).check([name, text], where="persona")
+    return name, text
 
 
 def _plain(value: float) -> float | int:

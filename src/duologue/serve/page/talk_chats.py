@@ -11,13 +11,16 @@ from starlette.concurrency import run_in_threadpool
 
 from duologue.chat import SearchHit, SessionInfo
 from duologue.chat.exchange import FORMATS, Names, read_chats, write_chats
+from duologue.guard import InputValidator
 from duologue.serve.core import Core
 from duologue.serve.markup import safe_html
 from duologue.serve.page.body import Body, parse
+from duologue.serve.page.storage import require_room
 from duologue.serve.page.talk_place import Place, place_of
 from duologue.serve.refusal import ApiError
 
 _MAX_QUERY_CHARS = 200
+_MAX_TITLE_CHARS = 200
 _ENDINGS = {"sillytavern": "jsonl", "messages": "jsonl", "text": "txt"}
 
 
@@ -26,7 +29,7 @@ class _NewChat(Body):
 
 
 class _Title(Body):
-    title: Annotated[str, Field(max_length=200)]
+    title: Annotated[str, Field(max_length=_MAX_TITLE_CHARS)]
 
 
 class _Note(Body):
@@ -56,13 +59,20 @@ def chat_routes(core: Core) -> APIRouter:
     async def create(request: Request, character_id: str) -> JSONResponse:
         place = await place_of(core, request, character_id)
         wanted = parse(_NewChat, await request.body())
-        session_id = await run_in_threadpool(place.bot.editor.new_session, user=place.account, greeting=wanted.greeting)
+
+        def begin() -> str:
+            editor = place.bot.editor
+            num_chars = sum(map(len, editor.greetings_for(place.account)))
+            require_room(core, place.bot, place.account, num_more_chars=num_chars)
+            return editor.new_session(user=place.account, greeting=wanted.greeting)
+
+        session_id = await run_in_threadpool(begin)
         return JSONResponse({"id": session_id}, status_code=201)
 
     @router.post("/import")
     async def bring(request: Request, character_id: str) -> JSONResponse:
         place = await place_of(core, request, character_id)
-        return JSONResponse(await run_in_threadpool(_import, place, await request.body()), status_code=201)
+        return JSONResponse(await run_in_threadpool(_import, core, place, await request.body()), status_code=201)
 
     _add_single(router, core)
     return router
@@ -75,6 +85,8 @@ def _add_single(router: APIRouter, core: Core) -> None:
     async def rename(request: Request, character_id: str, session_id: str) -> JSONResponse:
         place = await place_of(core, request, character_id, session_id)
         title = parse(_Title, await request.body()).title
+        if title.strip():
+            title = InputValidator(_MAX_TITLE_CHARS).validate(title)
         await run_in_threadpool(place.bot.sessions.rename, session_id, title)
         return JSONResponse(info_json(core, await run_in_threadpool(place.bot.sessions.info, session_id)))
 
@@ -163,7 +175,8 @@ def _hit(hit: SearchHit) -> dict[str, Any]:
     }
 
 
-def _import(place: Place, content: bytes) -> dict[str, Any]:
+def _import(core: Core, place: Place, content: bytes) -> dict[str, Any]:
+    require_room(core, place.bot, place.account, num_more_chars=len(content))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "chat"
         file.write_bytes(content)

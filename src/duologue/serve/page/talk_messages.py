@@ -11,6 +11,7 @@ from duologue.chat import Cast, StoredMessage
 from duologue.serve.core import Core
 from duologue.serve.markup import safe_html
 from duologue.serve.page.body import Body, RowId, parse
+from duologue.serve.page.storage import require_room
 from duologue.serve.page.talk_chats import info_json
 from duologue.serve.page.talk_place import Place, place_of
 from duologue.serve.page.talk_replies import Asks, ask_for_edited
@@ -112,6 +113,8 @@ def _add_tree(router: APIRouter, core: Core) -> None:
 
         def copy() -> str:
             place.find(message_id)
+            copied = sum(len(each.message.content) for each in place.bot.sessions.path_to(message_id))
+            require_room(core, place.bot, place.account, num_more_chars=copied)
             return place.bot.editor.branch(session_id, message_id, user=place.account)
 
         return JSONResponse({"id": await run_in_threadpool(copy)}, status_code=201)

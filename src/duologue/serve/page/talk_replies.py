@@ -38,7 +38,7 @@ class _Said(Body):
 
 class _Wish(Body):
     kind: Literal["regenerate", "continue", "next", "impersonate"]
-    message_id: Annotated[RowId, Field(ge=1)] | None = None
+    message_id: RowId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +219,7 @@ async def _start(
         request.scope,
         place.entry,
         open_and_tell,
+        bot=place.bot,
         session_id=place.session_id,
         is_urgent=in_crisis,
     )

@@ -22,6 +22,7 @@ from duologue.chat.people import DRAWN_KEYS, People, Person, Wish, drawn_config
 from duologue.chat.sessions import SearchHit, SessionInfo, Sessions, StoredMessage
 from duologue.chat.stream import ReplyStream
 from duologue.chat.strengths import Strengths
+from duologue.chat.tree import SessionTree
 
 __all__ = [
     "DRAWN_KEYS",
@@ -46,6 +47,7 @@ __all__ = [
     "Scene",
     "SearchHit",
     "SessionInfo",
+    "SessionTree",
     "Sessions",
     "StoredMessage",
     "Strengths",

@@ -45,14 +45,15 @@ def place(tmp_path_factory):
         ("PUT", "me/persona", {"name": "TEXT", "persona": ""}, "tom"),
         ("PUT", "me/persona", {"name": "Tom", "persona": "TEXT"}, "tom"),
         ("PATCH", "memory/{line}", {"text": "TEXT"}, "tom"),
+        ("PUT", "names", {"user_names": ["TEXT"]}, "admin"),
         ("PUT", "settings", {"key": "character.author_note", "value": "TEXT"}, "admin"),
         ("PUT", "settings", {"key": "character.persona", "value": "TEXT"}, "admin"),
         ("PUT", "settings", {"key": "character.user_name", "value": "TEXT"}, "admin"),
     ],
 )
 def test_a_text_with_something_hidden_in_it_is_not_kept(place, method, path, body, who, text):
-    written = {key: text if value == "TEXT" else value for key, value in body.items()}
-    answer = place.ask(method, path, who=who, content=json.dumps(written).encode("ascii"))
+    written = json.dumps(body).replace('"TEXT"', json.dumps(text))
+    answer = place.ask(method, path, who=who, content=written.encode("ascii"))
 
     assert answer.status_code == 400, answer.text
 
@@ -66,3 +67,20 @@ def test_a_title_and_a_name_are_kept_as_they_are_read(place):
     assert chat["title"] == "Caf\u00e9"
     assert (me["name"], me["persona"]) == ("Ren\u00e9", "From Orl\u00e9ans.")
     assert place.ask("PATCH", "chats/{chat}", {"title": ""}, who="tom").status_code == 200
+
+
+def test_an_imported_chat_is_kept_without_what_is_hidden_in_it(place):
+    lines = [
+        {"user_name": "Tom"},
+        {"name": "Tom", "is_user": True, "mes": "safe\u202etxt"},
+        {"name": "Ada Bell", "is_user": False, "mes": "a" + "\u0301" * 40},
+        {"name": "Tom", "is_user": True, "mes": "Caf\u00e9, \ud83d\udc69\u200d\ud83d\ude80"},
+    ]
+    answer = place.ask("POST", "chats/import", who="ana", content="\n".join(map(json.dumps, lines)).encode())
+    assert answer.status_code == 201, answer.text
+    [chat] = answer.json()["ids"]
+
+    said = [each["text"] for each in place.ask("GET", f"chats/{chat}", who="ana").json()["messages"]]
+    assert said[0] == "safetxt"
+    assert len(said[1]) < 20
+    assert said[2] == "Caf\u00e9, \N{WOMAN}\u200d\N{ROCKET}"

@@ -17,6 +17,7 @@ from duologue.characters import lila_data_files
 from duologue.config import CONFIG_NAME
 from duologue.data import find_unknown_speakers, load_settings, resolve_files
 from duologue.errors import DataError
+from duologue.guard import InputValidator
 from duologue.serve.commands import run_command
 from duologue.serve.core import Core
 from duologue.serve.library import Entry
@@ -28,7 +29,8 @@ from duologue.serve.refusal import ApiError
 _SHOWN_FAULTS = 40
 _SHOWN_SPEAKERS = 12
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+_MAX_NAME_CHARS = 200
+Name = Annotated[str, Field(min_length=1, max_length=_MAX_NAME_CHARS)]
 
 
 class _Added(Body):
@@ -102,6 +104,8 @@ def _file_routes(core: Core) -> APIRouter:
     async def say_who(request: Request, character_id: str) -> JSONResponse:
         entry = entry_for_admin(core, request, character_id)
         body = parse(_Names, await request.body())
+        for name in (*body.character_names, *body.user_names):
+            InputValidator(_MAX_NAME_CHARS).validate(name)
         changes: dict[str, Value] = {
             "data.character_names": tuple(body.character_names),
             "data.user_names": tuple(body.user_names),

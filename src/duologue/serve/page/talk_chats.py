@@ -1,6 +1,7 @@
 """Routes of the panel Talk: the chats with a character as a whole."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +10,9 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from duologue.chat import SearchHit, SessionInfo
+from duologue.chat import SearchHit, SessionInfo, SessionTree
 from duologue.chat.exchange import FORMATS, Names, read_chats, write_chats
+from duologue.errors import GuardError
 from duologue.guard import InputValidator
 from duologue.serve.core import Core
 from duologue.serve.markup import safe_html
@@ -182,8 +184,24 @@ def _import(core: Core, place: Place, content: bytes) -> dict[str, Any]:
         file.write_bytes(content)
         imported = read_chats(file, _names(place))
     bot = place.bot
-    ids = [bot.sessions.add_tree(chat.tree, character=bot.model_id, user=place.account) for chat in imported.chats]
+    trees = [_seen(chat.tree) for chat in imported.chats]
+    ids = [bot.sessions.add_tree(tree, character=bot.model_id, user=place.account) for tree in trees]
     return {"ids": ids, "format": imported.format, "notes": imported.notes}
+
+
+def _seen(tree: SessionTree) -> SessionTree:
+    """Return a chat without what is hidden in its texts; what a person may say is left as it is."""
+    messages = tuple(
+        replace(each, message=replace(each.message, content=_salvaged(each.message.content))) for each in tree.messages
+    )
+    return replace(tree, messages=messages, title=_salvaged(tree.title))
+
+
+def _salvaged(text: str) -> str:
+    try:
+        return InputValidator(len(text)).salvage(text) if text.strip() else text
+    except GuardError:  # nothing of it can be seen
+        return ""
 
 
 def _names(place: Place) -> Names:

@@ -107,14 +107,23 @@ def remove(
 
 
 @app.command()
-def password(folder: Folder, name: Name, password_stdin: PasswordStdin = False, is_json: JsonFlag = False) -> None:
-    """Change a password and end every login of the account."""
+def password(
+    folder: Folder,
+    name: Name,
+    password_stdin: PasswordStdin = False,
+    keep_keys: Annotated[bool, typer.Option(help="Leave the account's keys as they are.")] = False,
+    is_json: JsonFlag = False,
+) -> None:
+    """Change a password; every login and every key of the account ends."""
     out = Output(is_json=is_json)
     with _opened(folder) as accounts:
         account = accounts.named(name)
-        accounts.set_password(account.id, _password(is_read=password_stdin))
-    out.say(f"changed the password of '{account.name}'; every browser must log in anew")
-    out.result({"account": {"id": account.id, "name": account.name, "role": account.role}})
+        num_keys = 0 if keep_keys else len(accounts.keys(account.id))
+        accounts.set_password(account.id, _password(is_read=password_stdin), keeps_keys=keep_keys)
+    told = f", and {num_keys} of its keys ended" if num_keys else ""
+    out.say(f"changed the password of '{account.name}'; every browser must log in anew{told}")
+    shown = {"id": account.id, "name": account.name, "role": account.role}
+    out.result({"account": shown, "num_keys_removed": num_keys})
 
 
 @key_app.command("add")

@@ -93,7 +93,7 @@ def serve_folder(
     try:
         if library.is_single:
             _load_only_one(library, out, engine)
-        door = Door.open(folder, home, shared_key=api_key, database_url=database_url())
+        door = Door.open(folder, home, shared_key=api_key, database_url=database_url(), redis_url=redis_url())
         app = build_app(library, home=home, redis_url=redis_url(), door=door)
         serve(app, host=host, port=port, on_ready=ready)
     finally:

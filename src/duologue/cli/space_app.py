@@ -76,7 +76,9 @@ def serve_space(here: Path) -> None:
     overrides = (f"model.base={here / settings['model_file']}",) if settings["model_file"] else ()
     home = _home(load_home(folder, overrides=overrides))
     data, keeps = data_folder(name=settings["folder"])
-    door = Door.open(data, home, shared_key=os.environ.get(API_KEY_VARIABLE, ""), database_url=database_url())
+    door = Door.open(
+        data, home, shared_key=os.environ.get(API_KEY_VARIABLE, ""), database_url=database_url(), redis_url=redis_url()
+    )
     _require_guard(is_guarded=door.is_guarded())
     shelf = Shelf(home.server.max_models, open_model=_open_model(settings))
     people = People(data / "people.json")

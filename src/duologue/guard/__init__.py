@@ -6,11 +6,12 @@ from duologue.guard.input import InputValidator, check_tokens
 from duologue.guard.json_text import check_json
 from duologue.guard.judge import Judge, ModelJudge
 from duologue.guard.judge_formats import Verdict
-from duologue.guard.limits import SHARED_KEY, Grant, Limits
+from duologue.guard.limits import SHARED_KEY, Grant, Limits, open_counts
 from duologue.guard.policy import RATINGS, ContentPolicy, Rating, is_surely_harmless
-from duologue.guard.rate import Allowance, Quota, RateLimiter
+from duologue.guard.rate import MAX_CLIENTS, Allowance, Quota, RateLimiter
 
 __all__ = [
+    "MAX_CLIENTS",
     "RATINGS",
     "SHARED_KEY",
     "Allowance",
@@ -31,4 +32,5 @@ __all__ = [
     "encourages_self_harm",
     "find_crisis",
     "is_surely_harmless",
+    "open_counts",
 ]

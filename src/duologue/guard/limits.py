@@ -3,10 +3,14 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from duologue.config import GuardSection
 from duologue.errors import GuardError
 from duologue.guard.rate import MAX_CLIENTS, Allowance, Charge, Counts, MemoryCounts, Quota, too_many
+
+if TYPE_CHECKING:
+    from duologue.guard.shared_rate import SharedCounts
 
 # People of one household or office come from one address. Where accounts tell them apart, their address gets more. Of
 # a key that several people have, each address gets what one visitor gets, and the key as a whole gets more.
@@ -56,13 +60,8 @@ class Limits:
         per_minute = settings.page_requests_per_minute
         self._page = Quota("page", max(1, per_minute // _BURST_PART), 60.0 / per_minute)
         self._needed["page"] = f"at most {per_minute} per minute"
-        own = MemoryCounts(max_clients=max_clients * _NAMES_PER_CLIENT * len(self._needed))
-        self._counts: Counts = own
-        self._shared = None
-        if redis_url:
-            from duologue.guard.shared_rate import SharedCounts
-
-            self._counts = self._shared = SharedCounts(redis_url, own)
+        num_names = max_clients * _NAMES_PER_CLIENT * len(self._needed)
+        self._counts, self._shared = open_counts(redis_url, max_clients=num_names)
         self.num_refused = 0
 
     @property
@@ -138,6 +137,22 @@ class Limits:
         """Let the connection to Redis go."""
         if self._shared:
             self._shared.close()
+
+
+def open_counts(redis_url: str, *, max_clients: int) -> tuple[Counts, "SharedCounts | None"]:
+    """Return where to count, and the same where it is shared.
+
+    Args:
+        redis_url: Address of a Redis server that several replicas share; empty counts in this process.
+        max_clients: Names remembered at the same time in this process.
+    """
+    own = MemoryCounts(max_clients=max_clients)
+    if not redis_url:
+        return own, None
+    from duologue.guard.shared_rate import SharedCounts
+
+    shared = SharedCounts(redis_url, own)
+    return shared, shared
 
 
 def _charges(names: Sequence[str], amounts: Mapping[Quota, int]) -> list[Charge]:

@@ -166,13 +166,16 @@ class RateLimiter:
         requests_per_minute: Requests granted over time.
         burst: Requests granted at once.
         max_clients: Clients remembered at the same time.
+        counts: Where they are counted; by default in this limiter alone.
     """
 
-    def __init__(self, requests_per_minute: int, burst: int, *, max_clients: int = MAX_CLIENTS) -> None:
+    def __init__(
+        self, requests_per_minute: int, burst: int, *, max_clients: int = MAX_CLIENTS, counts: "Counts | None" = None
+    ) -> None:
         """Start with no client seen."""
         self._requests_per_minute = requests_per_minute
         self._quota = Quota("requests", burst, 60.0 / requests_per_minute)
-        self._counts = MemoryCounts(max_clients=max_clients)
+        self._counts = counts or MemoryCounts(max_clients=max_clients)
 
     def take(self, client: str) -> Allowance:
         """Grant one request to `client`.

@@ -1,5 +1,8 @@
 """Who may come in, with a key and without."""
 
+import socket
+from urllib.parse import urlsplit
+
 import httpx
 import pytest
 
@@ -10,6 +13,7 @@ from tests.serve.running import make_bot, running
 
 KEY = "correct horse"
 BODY = {"model": "lila-quill", "messages": [{"role": "user", "content": "Hello"}]}
+FOLLOWED = {"Referer": "https://elsewhere.test/", "Sec-Fetch-Site": "cross-site"}
 PROTECTED = ["/", "/v1/models", "/theme.css", "/page/state", "/page/static/base.js", "/assets/anything.js"]
 
 
@@ -119,6 +123,36 @@ def test_without_a_key_only_local_names_and_own_pages_are_answered(server):
 
     assert (rebound.status_code, foreign.status_code, local.status_code) == (403, 403, 200)
     assert "evil.test" in rebound.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "status"),
+    [
+        ("1.1", {}, 200),
+        ("1.1", {"Referer": "http://127.0.0.1:7860/"}, 200),
+        ("1.1", {**FOLLOWED, "Sec-Fetch-Mode": "cors"}, 403),
+        ("1.1", {**FOLLOWED, "Sec-Fetch-Mode": "navigate"}, 200),
+        ("1.1", {"Referer": "http://lila.example/"}, 403),
+        ("1.1", {"Referer": "https://lila.example/", "Sec-Fetch-Site": "same-origin"}, 403),
+        ("1.1", {"Referer": "http://[::1"}, 403),
+        ("1.1", {"Origin": "http://lila.example"}, 403),
+        ("1.1", {"Origin": "null"}, 403),
+        ("1.0", {}, 403),
+    ],
+)
+def test_what_a_proxy_that_says_nothing_of_itself_passes_on_is_not_from_this_machine(
+    tmp_path, version, headers, status
+):
+    """As nginx with `proxy_pass` alone does it: the address of this machine as Host, and nothing of who asks."""
+    with running(make_bot(tmp_path)) as server:
+        port = urlsplit(server.url).port
+        lines = [f"GET /v1/models HTTP/{version}", f"Host: 127.0.0.1:{port}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall("\r\n".join([*lines, "", ""]).encode())
+            answer = connection.makefile("rb").read().decode()
+
+    assert answer.split()[1] == str(status)
 
 
 @pytest.mark.parametrize("host", ["[::1", "", "a b", "127.0.0.1.evil.test", "localhost@evil.test"])

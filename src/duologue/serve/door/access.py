@@ -99,7 +99,7 @@ class Access:
         if scheme.lower() == "bearer" and given.strip():
             found = await self._door.in_thread(self._door.with_key, given.strip())
             if found is None:
-                self._door.throttle.wrong_key(address=address_of(scope))
+                await self._door.in_thread(self._door.throttle.wrong_key, address=address_of(scope))
                 return _refusal(_no_login())
             return replace(found, is_local=origin.is_local)
         token = cookie_token(headers)
@@ -120,11 +120,11 @@ class Access:
             key = fields["key"].strip()
             account_id = LOCAL_ACCOUNT if self._door.is_shared_key(key) else ""
             if not account_id:
-                self._door.throttle.wrong_key(address=address_of(scope))
+                await self._door.in_thread(self._door.throttle.wrong_key, address=address_of(scope))
             notice = say("login.wrong_key", language)
         else:
             name, password = fields.get("name", "")[:256], fields.get("password", "")
-            self._door.throttle.attempt(address=address_of(scope), name=name)
+            await self._door.in_thread(self._door.throttle.attempt, address=address_of(scope), name=name)
             account = await self._door.in_thread(self._door.accounts.with_password, name, password)
             account_id = account.id if account else ""
             notice = say("login.wrong_password", language)
@@ -207,7 +207,8 @@ async def read_form(request: Request) -> dict[str, str]:
 
 def _local_refusal(scope: Scope, headers: Headers, origin: Origin) -> Response | None:
     """Refuse what is not from this machine: another host name (DNS rebinding), a proxy, another site."""
-    if not origin.is_local:
+    foreign = _foreign_refusal(scope, headers, origin, must_say=False)
+    if foreign is None and not origin.is_local:
         name = headers.get("host", "")[:80]
         through = "through a proxy" if origin.is_proxied else f"as '{name}'"
         return _refusal(
@@ -218,7 +219,7 @@ def _local_refusal(scope: Scope, headers: Headers, origin: Origin) -> Response |
                 code="forbidden",
             )
         )
-    return _foreign_refusal(scope, headers, origin, must_say=False)
+    return foreign
 
 
 def _foreign_refusal(scope: Scope, headers: Headers, origin: Origin, *, must_say: bool) -> Response | None:

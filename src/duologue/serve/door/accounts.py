@@ -148,8 +148,13 @@ class Accounts:
             cursor.execute("DELETE FROM age_proofs WHERE subject = ?", subject)
             cursor.execute("DELETE FROM accounts WHERE id = ?", (account_id,))
 
-    def set_password(self, account_id: str, password: str) -> None:
+    def set_password(self, account_id: str, password: str, *, keeps_keys: bool = True) -> None:
         """Change a password and end every login of its account.
+
+        Args:
+            account_id: Whose.
+            password: The new one.
+            keeps_keys: Whether the account's keys go on. They do where the owner changes the password, who sees them.
 
         Raises:
             GuardError: With reason `not_found` or `weak_password`.
@@ -159,6 +164,8 @@ class Accounts:
         with self._book.write() as cursor:
             cursor.execute("UPDATE accounts SET password = ? WHERE id = ?", (stored, account_id))
             cursor.execute("DELETE FROM logins WHERE account_id = ?", (account_id,))
+            if not keeps_keys:
+                cursor.execute("DELETE FROM api_keys WHERE account_id = ?", (account_id,))
 
     def with_password(self, name: str, password: str) -> Account | None:
         """Return the account with this name and password; None after as much work when there is none."""

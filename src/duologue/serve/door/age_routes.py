@@ -92,7 +92,7 @@ def _add_attempts(router: APIRouter, door: Door, requests: AgeRequests) -> None:
 def _add_answers(router: APIRouter, door: Door, requests: AgeRequests) -> None:
     @router.post("/answer/{request_id}")
     async def answer(request: Request, request_id: str) -> JSONResponse:
-        door.throttle.answer(address=address_of(request.scope))
+        await run_in_threadpool(door.throttle.answer, address=address_of(request.scope))
         fields = _answer_fields(await request.body())
         base_url = door.site.base_url(request.scope)
         code = await run_in_threadpool(requests.answer, request_id, fields, base_url=base_url)

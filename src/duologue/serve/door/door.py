@@ -38,13 +38,21 @@ class Door:
         book: Where all of it is kept.
     """
 
-    def __init__(self, book: Book, home: Home, *, shared_key: str, watch_seconds: float = WATCH_SECONDS) -> None:
+    def __init__(
+        self,
+        book: Book,
+        home: Home,
+        *,
+        shared_key: str,
+        redis_url: str = "",
+        watch_seconds: float = WATCH_SECONDS,
+    ) -> None:
         """Put the parts together; `Door.open` is the way in."""
         self.accounts = Accounts(book)
         self.logins = Logins(book, shared_key=shared_key)
         self.age: AgeGate = open_age_gate(book, home)
         self.site = Site(home.server.public_url, frame_ancestors=home.server.frame_ancestors)
-        self.throttle = Throttle()
+        self.throttle = Throttle(redis_url)
         self.requests = OpenRequests(self.is_in, watch_seconds=watch_seconds)
         self.book = book
         self._shared_key = shared_key.encode()
@@ -60,6 +68,7 @@ class Door:
         *,
         shared_key: str = "",
         database_url: str = "",
+        redis_url: str = "",
         clock: Callable[[], float] = time.time,
     ) -> "Door":
         """Return the door of a home folder.
@@ -69,12 +78,14 @@ class Door:
             home: What the operator has set.
             shared_key: The one key that opens everything; empty for none.
             database_url: Address of a PostgreSQL server that keeps the accounts instead of the file.
+            redis_url: Where replicas count attempts to log in together; empty counts in this process.
             clock: The time.
 
         Raises:
             ConfigError: What the operator has set about proxies or proofs of age cannot be used.
         """
-        return cls(Book(database_url or folder / BOOK_NAME, folder=folder, clock=clock), home, shared_key=shared_key)
+        book = Book(database_url or folder / BOOK_NAME, folder=folder, clock=clock)
+        return cls(book, home, shared_key=shared_key, redis_url=redis_url)
 
     @property
     def has_shared_key(self) -> bool:
@@ -147,13 +158,13 @@ class Door:
         return account
 
     def set_password(self, account_id: str, password: str) -> None:
-        """Change a password; every login of the account ends, and what streams on it.
+        """Change a password for somebody; every login and every key of the account ends, and what streams to them.
 
         Raises:
             GuardError: The account is unknown or the password weak.
         """
-        self.accounts.set_password(account_id, password)
-        self.end_streams(account_id)
+        self.accounts.set_password(account_id, password, keeps_keys=False)
+        self.requests.end(lambda visitor: visitor.account == account_id)
 
     def end_streams(self, account_id: str) -> None:
         """End what streams to the browsers that were logged in to an account."""
@@ -196,4 +207,5 @@ class Door:
     def close(self) -> None:
         """Close the book."""
         self._threads.shutdown()
+        self.throttle.close()
         self.book.close()

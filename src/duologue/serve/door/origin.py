@@ -93,7 +93,7 @@ class Site:
         """Return where a request comes from."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        is_proxied = any(name in headers for name in _PROXY_HEADERS)
+        is_proxied = any(name in headers for name in _PROXY_HEADERS) or _is_through_bare_proxy(scope, headers)
         is_from_here = is_loopback((scope.get("client") or ("", 0))[0]) and host_name(host) in LOCAL_NAMES
         return Origin(
             # A proxy that passes the public name on does the encryption, whether it says so or not.
@@ -109,6 +109,25 @@ class Site:
         if self._host:
             return f"{'https' if self._is_https else 'http'}://{self._host}"
         return f"{'https' if self.origin(scope).is_https else 'http'}://{Headers(scope=scope).get('host', '')}"
+
+
+def _is_through_bare_proxy(scope: Scope, headers: Headers) -> bool:
+    """Return whether a request has passed a proxy that says nothing of itself and names this machine as the host.
+
+    nginx with `proxy_pass` alone is one. It speaks HTTP/1.0 (until 1.29), which no browser and no client of the API
+    does; and what a page asks for names the address under which the page was opened. Who follows a link from another
+    site says so, and is no such page.
+    """
+    is_link = headers.get("sec-fetch-site") == "cross-site"
+    pages = (headers.get(name, "") for name in ("origin", *(() if is_link else ("referer",))))
+    return scope.get("http_version") == "1.0" or any(page and not _is_here(page) for page in pages)
+
+
+def _is_here(page: str) -> bool:
+    try:
+        return urlsplit(page).hostname in LOCAL_NAMES
+    except ValueError:  # such as a bracket that is never closed
+        return False
 
 
 def _site(address: str) -> str:

@@ -31,6 +31,19 @@ def texts(sessions: Sessions, session_id: str) -> list[str]:
     return [entry.message.content for entry in sessions.path(session_id)]
 
 
+def test_what_a_user_keeps_is_counted_with_every_version_and_nobody_elses(sessions: Sessions) -> None:
+    mine = sessions.create(character="mara", user="ann")
+    before = sessions.num_chars(character="mara", user="ann")
+    say(sessions, mine, "Hello there.", "Good evening.")
+    with_texts = sessions.num_chars(character="mara", user="ann")
+    say(sessions, sessions.create(character="mara", user="bob"), "x" * 500)
+    say(sessions, sessions.create(character="lila", user="ann"), "x" * 500)
+
+    assert with_texts - before >= len("Hello there.Good evening.")
+    assert sessions.num_chars(character="mara", user="ann") == with_texts
+    assert sessions.num_chars(character="mara", user="nobody") == 0
+
+
 def test_a_chat_is_kept_word_for_word_and_found_after_a_restart(places: tuple[Path | str, Path | str]) -> None:
     first = Sessions.open(places[0])
     session = first.create(character="mara", user="local")

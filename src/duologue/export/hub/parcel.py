@@ -279,11 +279,17 @@ def _check_card(folder: Path, kind: Kind, front: dict[str, str], *, repo: str, i
     known = LICENCES.get(front.get("license_name") or licence)
     if known is None:
         return tuple(notes)
-    if not repo.partition("/")[2].lower().startswith(known.name_prefix.lower()):
-        say = f"the {known.name} asks that the name of such a model begins with '{known.name_prefix}'"
+    prefix = known.name_prefix.replace(" ", "-")  # no repository's name holds a space
+    if not _begins_with(repo.partition("/")[2], prefix):
+        say = f"the {known.name} asks that the name of such a model begins with '{prefix}'"
         if is_public:
             raise ConfigError(say, where="--to", action="Choose another name; or push it private.")
         notes.append(say)
     if known.notice and not (folder / "NOTICE").is_file():
         notes.append(f"the {known.name} asks for a file NOTICE with: {known.notice}")
     return tuple(notes)
+
+
+def _begins_with(name: str, prefix: str) -> bool:
+    """Whether a repository's name begins with this prefix, whichever sign stands between its words."""
+    return name.lower().replace("_", "-").replace(".", "-").startswith(prefix.lower())

@@ -203,6 +203,7 @@ def _own_files(
     for number, name in enumerate(config.character.lorebooks):
         files[f"assets/x_lorebook/other/{number}.json"] = _read(folder / name)
     for number, name in enumerate(config.character.companions):
+        form.check_companion(folder / name)
         ending = Path(name).suffix.lower() if Path(name).suffix.lower() in (".json", ".png", ".charx") else ".json"
         files[f"assets/x_companion/other/{number}{ending}"] = _read(folder / name)
     if memories:

@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from duologue.characters import open_charx
 from duologue.config import PRESET_KEYS
 from duologue.errors import ConfigError
 
@@ -30,10 +32,13 @@ MAX_CARD_FILE_BYTES = 64 * 2**20
 MAX_KEPT_BYTES = 512 * 2**20  # all files but the weights, which are held in memory while they are checked
 MAX_PROMPTS = 1_000
 _PRIVATE = re.compile(r"assets/x_(?:duologue|lora|lorebook|companion)/")
-_CODE = re.compile(
-    r"\.(?:bin|pt|pth|pkl|pickle|ckpt|joblib|npy|npz|h5|py|pyc|pyd|so|dll|dylib|exe|com|bat|cmd|ps1|sh|jar|app|msi|lnk"
-    r"|desktop|vbs|wasm)",
-    re.IGNORECASE,
+_CARD_FILES = frozenset(  # what the files of a card may be; what can run when it is opened is none of these
+    (
+        *("json", "toml", "txt", "md", "jinja", "safetensors", "gguf"),
+        *("png", "apng", "jpg", "jpeg", "webp", "gif", "avif", "bmp"),
+        *("mp3", "ogg", "oga", "opus", "wav", "flac", "m4a", "aac"),
+        *("mp4", "webm", "ogv", "mov"),
+    )
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -152,12 +157,40 @@ def name_fault(name: str) -> str:
     """Return why a file of this name has no place in a bundle, or an empty string."""
     if not name.isascii() or not name.isprintable():
         return "has a name that is not plain ASCII"
-    if match := _CODE.search(name, name.rfind(".") if "." in name else len(name)):
-        return f"ends in '{match[0]}', which can run code when it is opened"
     known = (MANIFEST, "card.json", *NEEDED, CARD_TEXT, NOTICE, MEMORIES)
     if name in known or LOREBOOK.fullmatch(name) or COMPANION.fullmatch(name):
         return ""
-    return "is none that duologue knows" if is_private(name) else ""
+    if is_private(name):
+        return "is none that duologue knows"
+    return card_file_fault(name)
+
+
+def card_file_fault(name: str) -> str:
+    """Return why a file of this name has no place beside a card, or an empty string."""
+    stem, dot, suffix = name.rsplit("/", 1)[-1].rpartition(".")
+    if stem and suffix.lower() in _CARD_FILES:
+        return ""
+    found = f"ends in '{dot}{shown(suffix)}'" if dot else "has no ending"
+    return f"{found}; a bundle holds pictures, sound, video, text, JSON and weights only"
+
+
+def check_companion(file: Path) -> None:
+    """Refuse a companion's CharX in which a file has no place in a bundle; any other card is one file.
+
+    Raises:
+        ConfigError: It is no CharX, or holds such a file.
+    """
+    if file.suffix.lower() != ".charx":
+        return
+    with open_charx(file) as charx:
+        faults = [f"'{shown(name)}' {fault}" for name in sorted(charx.entries) if (fault := card_file_fault(name))]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ConfigError(
+            f"the companion's CharX was refused: {'; '.join(faults[:5])}{more}",
+            where=str(file),
+            action="Take these files out of the CharX.",
+        )
 
 
 def too_much_kept(sizes: Mapping[str, int]) -> str:

@@ -310,6 +310,7 @@ def _write_cards(files: Mapping[str, bytes], staging: Path, *, where: str) -> tu
         elif match := form.COMPANION.fullmatch(name):
             companions.append(f"companions/{int(match[1])}.{match[2]}")
             _put(staging / companions[-1], files[name])
+            form.check_companion(staging / companions[-1])
     return tuple(sorted(lorebooks, key=_number)), tuple(sorted(companions, key=_number))
 
 

@@ -22,6 +22,7 @@ from duologue.memory import MemoryStore, Scope
 from duologue.messages import Message
 from duologue.train import find_adapter
 from tests.export.bundles import RUN, WEIGHTS, bundle_of, lora, rewritten, trained_folder
+from tests.plan.test_plan import plan as plan_of
 
 
 @pytest.fixture
@@ -238,6 +239,19 @@ def test_a_missing_file_of_a_new_folder_is_named(tmp_path: Path, option: str) ->
     assert caught.value.where == str(missing)
     assert f"--{option}" in caught.value.action
     assert not (tmp_path / "x").exists()
+
+
+def test_a_plan_travels_without_the_name_of_its_machine(folder: Path, tmp_path: Path) -> None:
+    file = folder / "runs" / "2026-11-22-1" / "plan.json"
+    tree = json.loads(json.dumps(plan_of("quickstart").as_json()))
+    plan = {**tree, "machine": "NVIDIA Ann's Card", "assumptions": ["Measured on ann-laptop."]}
+    file.write_text(json.dumps(plan))
+    bundle_of(folder, tmp_path / "lila.charx")
+    with zipfile.ZipFile(tmp_path / "lila.charx") as archive:
+        text = archive.read(RUN)
+    assert json.loads(text)["plan"]["settings"] == plan["settings"]
+    assert b"Ann" not in text
+    assert b"ann-laptop" not in text
 
 
 def test_a_plan_of_another_version_stays_at_home_and_this_is_said(folder: Path, tmp_path: Path) -> None:

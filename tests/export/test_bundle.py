@@ -14,7 +14,7 @@ import pytest
 from duologue import prompt
 from duologue.characters import Card, load_card, load_character, save_card
 from duologue.chat import load_folder_character, memory_scope
-from duologue.cli import main
+from duologue.cli import main, make_app
 from duologue.config import load_config, make_folder
 from duologue.engine import BaseModel, Sampling, open_generator, open_trainer
 from duologue.errors import ConfigError
@@ -24,6 +24,7 @@ from duologue.memory import MemoryStore, Scope
 from duologue.messages import Message
 from duologue.train import find_adapter
 from tests.export.bundles import RUN, WEIGHTS, bundle_of, lora, rewritten, trained_folder
+from tests.plan.test_plan import plan as plan_of
 
 
 @pytest.fixture
@@ -143,7 +144,22 @@ def test_lorebooks_and_companions_come_along(folder: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "name",
-    ["a.py", "a.PY", "a.pkl", "a.exe", "a.html", "a.svg", "a.js", "a.lua", "a.png.hta", "a.unheard", "noending"],
+    [
+        "a.py",
+        "a.PY",
+        "a.pkl",
+        "a.exe",
+        "a.html",
+        "a.svg",
+        "a.js",
+        "a.lua",
+        "a.png.hta",
+        "a.unheard",
+        "noending",
+        ".png",
+        "a.",
+        "a.png.",
+    ],
 )
 def test_what_is_no_picture_sound_film_font_or_text_neither_leaves_nor_comes_back(
     folder: Path, tmp_path: Path, name: str
@@ -274,6 +290,19 @@ def test_a_missing_file_of_a_new_folder_is_named(tmp_path: Path, option: str) ->
     assert not (tmp_path / "x").exists()
 
 
+def test_a_plan_travels_without_the_name_of_its_machine(folder: Path, tmp_path: Path) -> None:
+    file = folder / "runs" / "2026-11-22-1" / "plan.json"
+    tree = json.loads(json.dumps(plan_of("quickstart").as_json()))
+    plan = {**tree, "machine": "NVIDIA Ann's Card", "assumptions": ["Measured on ann-laptop."]}
+    file.write_text(json.dumps(plan))
+    bundle_of(folder, tmp_path / "lila.charx")
+    with zipfile.ZipFile(tmp_path / "lila.charx") as archive:
+        text = archive.read(RUN)
+    assert json.loads(text)["plan"]["settings"] == plan["settings"]
+    assert b"Ann" not in text
+    assert b"ann-laptop" not in text
+
+
 def test_a_plan_of_another_version_stays_at_home_and_this_is_said(folder: Path, tmp_path: Path) -> None:
     (folder / "runs" / "2026-11-22-1" / "plan.json").write_text('{"an": "older form"}')
     artifact = bundle_of(folder, tmp_path / "lila.charx")
@@ -298,6 +327,7 @@ def test_memories_need_a_yes_and_private_ones_never_go(
     )
     store.close()
     asked = ["duologue", "export", "bundle", str(folder), "--with-memories", "--json"]
+    make_app()  # what is imported while a name is another stays with it, in all tests to come
     for arguments, exit_code in ((asked, 2), ([*asked, "--yes"], 0)):
         assert not (folder / "exports" / "lila.charx").exists()
         monkeypatch.setattr(sys, "argv", arguments)

@@ -1,5 +1,10 @@
 """The notebook runs from top to bottom, and the file in the repository carries no outputs."""
 
+import importlib.metadata
+import importlib.util
+import subprocess
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -7,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "duologue.ipynb"
-
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 QUICK = [
     *("training.max_steps=3", "data.max_length_tokens=192", "data.validation_fraction=0.02"),
@@ -32,6 +37,38 @@ def test_the_notebook_waits_for_nobody_and_uses_public_names_only() -> None:
     lines = [line for line in source.splitlines() if line.startswith(("from duologue", "import duologue"))]
     assert lines
     assert all(line.split()[1].count(".") <= 1 for line in lines)
+
+
+def _keep_in(commands: list[list[str]]) -> Callable[..., None]:
+    def keep(command: list[str], *, check: bool) -> None:
+        assert check
+        commands.append(command)
+
+    return keep
+
+
+def test_the_notebook_installs_duologue_and_the_bundled_models_on_a_fresh_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: iter(()))
+    monkeypatch.setattr(subprocess, "run", _keep_in(commands))
+    cell = next(cell for cell in notebook().cells if cell.id == "install")
+    exec(cell.source, {"SOURCE": "duologue.whl"})
+    pinned = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["dependency-groups"]["bundled"]
+    packages = [command[command.index("--quiet") + 1 :] for command in commands]
+    assert packages[0] == ["duologue.whl"]
+    assert packages[1][0] == "--no-deps"
+    assert sorted(packages[1][1:]) == sorted(pinned)
+
+
+def test_the_notebook_asks_pip_for_nothing_where_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", _keep_in(commands))
+    cell = next(cell for cell in notebook().cells if cell.id == "install")
+    exec(cell.source, {"SOURCE": ""})
+    assert commands == []
 
 
 @pytest.mark.slow

@@ -284,13 +284,16 @@ def _as_word(name: str) -> re.Pattern[str]:
 
 
 def _plan(path: Path) -> dict[str, Any]:
-    """Return the plan of a run; nothing where an older duologue wrote it in a form that this one cannot read."""
+    """Return the plan of a run without the name of its machine and what was assumed about it.
+
+    Nothing where an older duologue wrote it in a form that this one cannot read.
+    """
     document = read_document(path)
     try:
         plan_from_json(document)
     except (DuologueError, TypeError, KeyError, ValueError):
         return {}
-    return document
+    return {**document, "machine": "the maker's machine", "assumptions": []}
 
 
 def _counts(document: dict[str, Any]) -> dict[str, int]:

@@ -25,9 +25,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield started
 
 
-def connect(server: Running, sent: bytes = b"") -> socket.socket:
+def connect(server: Running, sent: bytes = b"", *, address: str = "") -> socket.socket:
     host, port = server.url.removeprefix("http://").split(":")
-    made = socket.create_connection((host, int(port)), timeout=20)
+    made = socket.create_connection((host, int(port)), timeout=20, source_address=(address, 0) if address else None)
     made.sendall(sent)
     return made
 
@@ -139,6 +139,29 @@ def test_new_connections_push_out_the_one_that_is_silent_longest(tmp_path: Path)
 
     assert answers == [200, 200, 200]
     assert first_is_gone
+
+
+def test_bodies_that_one_address_sends_slowly_keep_no_other_out(tmp_path: Path) -> None:
+    begun = b"POST /v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+    with running(make_bot(tmp_path), deadlines=Deadlines(max_connections=10)) as server:
+        slow = [connect(server, begun) for _ in range(9)]
+        other = connect(server, begun, address="127.0.0.3")
+        wait_for(lambda: server.server.connections.num_with_body == 10)
+        same = rest_of(connect(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        answers = []
+        for _ in range(3):
+            with connect(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", address="127.0.0.2") as made:
+                answers.append(made.recv(12))
+        gone = slow[0].recv(1) == b""
+        other.settimeout(0.3)
+        with pytest.raises(TimeoutError):  # it is still waited for
+            other.recv(1)
+        for connection in (*slow, other):
+            connection.close()
+
+    assert same.startswith(b"HTTP/1.1 503 ")  # the address that has them all gets no more
+    assert answers == [b"HTTP/1.1 200"] * 3
+    assert gone
 
 
 def test_where_everyone_is_busy_one_more_is_503(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from duologue.serve import limits
 from duologue.serve.limits import MAX_BODY_BYTES, BodyLimit, content_security_policy
+from duologue.serve.refusal import ApiError
 
 
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["declared", "chunked"])
@@ -91,6 +92,30 @@ def test_the_pages_own_scripts_are_allowed_by_their_hash_and_no_other(server):
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in answer.headers["content-security-policy"]
     assert "sha256" not in content_security_policy(b"no script here")
+
+
+def test_an_upload_that_comes_byte_by_byte_ends(monkeypatch):
+    monkeypatch.setattr(limits, "_STREAM_PART_SECONDS", 0.1)
+    num_parts = 0
+
+    async def receive() -> dict[str, object]:
+        nonlocal num_parts
+        num_parts += 1
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x", "more_body": num_parts < 200}
+
+    async def app(scope, receive, send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    async def send(_message) -> None:
+        raise AssertionError("the route answers")
+
+    scope = {"type": "http", "method": "POST", "path": "/page/uploads", "headers": []}
+    with pytest.raises(ApiError, match="too slowly") as refused:
+        asyncio.run(BodyLimit(app)(scope, receive, send))
+    assert refused.value.status == 408
+    assert num_parts < 50
 
 
 def test_bodies_that_arrive_slowly_take_a_bounded_amount_of_memory_together(monkeypatch):

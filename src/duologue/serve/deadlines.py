@@ -8,6 +8,7 @@ and bounds how many there are. One sweep a second looks at all of them.
 import asyncio
 import functools
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,8 @@ class Deadlines:
         reader_seconds: A client that takes next to nothing of what is written to it is dropped after this time.
         rest_seconds: A body that goes on after its answer is cut after this time.
         max_header_bytes: Longest headers.
-        max_connections: Connections at the same time; beyond that the one that has waited longest for its headers goes.
+        max_connections: Connections at the same time; beyond that the one that has waited longest for its headers goes,
+            or else the one that has sent its body for longest, of the address with the most of them.
     """
 
     header_seconds: float = 10.0
@@ -63,11 +65,18 @@ class Connections:
         self.crowd = crowd
         self.num_dropped = 0
         self._all: set[Connection] = set()
-        self._without_head: dict[Connection, None] = {}  # in the order in which they began to wait
+        # Both in the order in which they began.
+        self._without_head: dict[Connection, None] = {}
+        self._with_body: dict[Connection, None] = {}  # its rest is still to come
 
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._all)
+
+    @property
+    def num_with_body(self) -> int:
+        """How many have not sent the whole of their body."""
+        return len(self._with_body)
 
     def protocol(self) -> Callable[..., "Connection"]:
         """Return what makes the protocol of a new connection."""
@@ -76,7 +85,7 @@ class Connections:
     def add(self, connection: "Connection") -> bool:
         """Take a new connection; return False when there are too many and none can go."""
         if len(self._all) >= self.deadlines.max_connections:
-            oldest = next(iter(self._without_head), None)
+            oldest = next(iter(self._without_head), None) or self._slowest(connection.address)
             if oldest is None:
                 return False
             self.drop(oldest)
@@ -87,6 +96,7 @@ class Connections:
         """Forget a connection that has ended."""
         self._all.discard(connection)
         self._without_head.pop(connection, None)
+        self._with_body.pop(connection, None)
 
     def drop(self, connection: "Connection") -> None:
         """End a connection at once."""
@@ -100,6 +110,25 @@ class Connections:
             self._without_head.pop(connection, None)
         elif connection in self._all:
             self._without_head.setdefault(connection)
+
+    def note_body(self, connection: "Connection", *, is_awaited: bool) -> None:
+        """Take note of whether the rest of a connection's body is still to come."""
+        if not is_awaited:
+            self._with_body.pop(connection, None)
+        elif connection in self._all:
+            self._with_body.setdefault(connection)
+
+    def _slowest(self, newcomer: str) -> "Connection | None":
+        """Return the connection that has sent its body for longest, of the address that sends most of them.
+
+        None for a newcomer of that very address, which holds more than its share already: behind a proxy, where all
+        come from one address, nobody is put out for anybody else.
+        """
+        addresses = Counter(connection.address for connection in self._with_body)
+        address, _ = next(iter(addresses.most_common(1)), ("", 0))
+        if not address or address == newcomer:
+            return None
+        return next(connection for connection in self._with_body if connection.address == address)
 
     def sweep(self) -> None:
         """End every connection whose time is over."""
@@ -156,6 +185,11 @@ class Connection(H11Protocol):
         self._read_since: float | None = None
         self._num_read_then = 0
 
+    @property
+    def address(self) -> str:
+        """Where it comes from; empty when that is not known."""
+        return self.client[0] if self.client else ""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it when there are too many."""
         self._counted = _Counted(transport)
@@ -188,6 +222,7 @@ class Connection(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._head_since, self._num_head_bytes, self._head_tail = None, 0, b""
             self._all.note_head(self, is_awaited=False)
+        self._all.note_body(self, is_awaited=self.conn.their_state is h11.SEND_BODY)
 
     def look(self, now: float) -> None:
         """End the connection if its time is over."""

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import re
+import time
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,6 +22,7 @@ BODY_SECONDS = 20.0
 # Paths whose bodies are large: they are passed on while they arrive, and their route writes them to disk.
 STREAMED_BODIES = {"/page/uploads": 512 * 2**20}
 _STREAM_PART_SECONDS = 60.0  # between two parts of such a body
+_STREAM_BYTES_PER_SECOND = 16 * 2**10  # less than this over the whole time, beyond that of one part, is no upload
 # What the page needs of Gradio. The rest (uploads, proxies, file access, its own API) stays shut.
 _PATHS = frozenset({"/", "/health", "/login", "/logout", "/age", "/theme.css", "/favicon.ico"})
 _PATHS |= {"/metrics", "/openapi.json", "/props", "/tokenize", "/detokenize", "/completion"}
@@ -199,6 +201,7 @@ def _streamed(scope: Scope, receive: Receive) -> Receive:
     num_bytes = int(declared) if declared.isdecimal() else 0
     too_large = ApiError(413, f"the file is larger than {max_bytes // 2**20} MiB", code="request_too_large")
     num_seen = 0
+    began = time.monotonic()
 
     async def count() -> Message:
         nonlocal num_seen
@@ -212,6 +215,8 @@ def _streamed(scope: Scope, receive: Receive) -> Receive:
         num_seen += len(message.get("body", b""))
         if num_seen > max_bytes:
             raise too_large
+        if time.monotonic() - began > _STREAM_PART_SECONDS + num_seen / _STREAM_BYTES_PER_SECOND:
+            raise ApiError(408, "the file arrives too slowly", code="timeout")
         return message
 
     return count

@@ -114,6 +114,17 @@ def test_a_disk_that_is_full_is_said_and_leaves_nothing_behind(home):
     assert waiting(home) == before
 
 
+def test_an_upload_of_unknown_size_needs_room_for_the_largest(home, monkeypatch):
+    monkeypatch.setattr("duologue.serve.limits.STREAMED_BODIES", {"/page/uploads": 512 * 2**20})
+    monkeypatch.setattr("duologue.serve.page.uploads.MAX_TOTAL_BYTES", 256 * 2**20)
+    known = home.client.post("/page/uploads", params={"name": "small.json"}, content=b"[]")
+    unknown = home.client.post("/page/uploads", params={"name": "small.json"}, content=iter([b"[", b"]"]))
+
+    assert known.status_code == 200
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (413, "too_many_uploads")
+    home.client.delete(f"/page/uploads/{known.json()['id']}")
+
+
 def test_no_upload_is_found_by_a_name_that_is_none(home):
     for name in ("..", "../../x", "0" * 16, "g" * 16, ""):
         assert home.post(f"{ADA}/data", {"uploads": [name]}).status_code == 404

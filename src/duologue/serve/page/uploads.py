@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from duologue.serve import limits
 from duologue.serve.core import Core
 from duologue.serve.refusal import ApiError
 
@@ -46,7 +47,8 @@ def upload_routes(core: Core) -> APIRouter:
                 param="name",
             )
         root = core.library.root / FOLDER
-        declared = int(request.headers.get("content-length", "0"))
+        # Of a body in parts nobody knows the size: there must be room for the largest.
+        declared = int(request.headers.get("content-length", limits.STREAMED_BODIES["/page/uploads"]))
         await run_in_threadpool(_make_room, root, declared)
         place = fresh_folder(core.library.root)
         try:

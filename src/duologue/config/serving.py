@@ -65,7 +65,7 @@ class ServerSection(Section):
     nobody can be made to click there unawares."""
     allowed_origins: tuple[str, ...] = ()
     """Sites whose pages may ask the API from a browser, such as `https://chat.example`, each request with its key;
-    `*` is every site. None by default. The page's own routes answer no other site."""
+    `*` is every site; empty for no site. The page's own routes answer no other site."""
     max_account_chars: PositiveInt = 100_000_000
     """Characters of text that one account may keep in its chats and memories with one character; no chat is begun,
     branched or imported and no memory is imported beyond it. What a visitor and the character say is always kept."""

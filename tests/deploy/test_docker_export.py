@@ -123,6 +123,14 @@ def test_what_the_operator_has_set_holds_where_it_arrives(folder, tmp_path, monk
     assert str(folder) not in (tmp_path / "out" / "home" / "lila" / "duologue.toml").read_text()
 
 
+def test_a_folder_without_a_card_goes_along_as_well(tmp_path, monkeypatch, capfd):
+    assert run(monkeypatch, capfd, "new", tmp_path / "bare", "--recipe", "quickstart")[0] == 0
+    code, _, told = run(monkeypatch, capfd, "export", "docker", tmp_path / "bare", "--to", tmp_path / "out")
+
+    assert code == 0, told
+    assert names(tmp_path / "out" / "home") == {"home.toml", "bare/duologue.toml"}
+
+
 def test_a_character_of_a_home_takes_the_homes_settings_along(tmp_path, monkeypatch, capfd):
     folder = make_character(tmp_path / "home" / "lila")
     (tmp_path / "home" / "home.toml").write_text("[guard]\nburst = 4\n")

@@ -86,6 +86,7 @@ def run_docker(folder: Path, target: Path, *, config: Config, adapter: Adapter |
             _copy(source, staging / "bundled" / where)
         write_wheel(staging)
         home = staging / "home" / name
+        home.mkdir(parents=True)
         for where, source in _character_files(folder, config).items():
             _copy(source, home / where)
         (home / CONFIG_NAME).write_text(_config_text(folder, config), encoding="utf-8")

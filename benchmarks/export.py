@@ -1,9 +1,10 @@
 """Merging a model larger than the memory: what it takes in memory, and its speed beside that of the disk.
 
 Writes a random model of a true shape in safetensors files and a random adapter of rank 32 on all of its linear layers,
-copies one of the files on the same disk as the pace to compare with, then folds in a process of its own whose peak of
-resident memory is taken from the system. At most twice the largest file plus 1 GB may be resident, and at least half of
-the disk's speed must be reached. For a 34B model the same is shown by arithmetic: memory depends on the largest tensor.
+folds in a process of its own whose peak of resident memory is taken from the system, and copies the same files on the
+same disk before and after: the faster of the two is the pace to compare with. At most twice the largest file plus 1 GB
+may be resident, and at least half of the disk's speed must be reached. For a 34B model the same is shown by arithmetic:
+memory depends on the largest tensor.
 
     python benchmarks/export.py --out benchmarks/results/export.json     # 13B: some minutes and 55 GB of disk
     python benchmarks/export.py --shape tiny                             # seconds
@@ -75,10 +76,13 @@ def run(folder: Path, shape: str) -> dict[str, Any]:
     files = write_base(base, slots, SHAPES[shape])
     write_adapter(adapter, slots)
     total = sum(path.stat().st_size for path in files)
-    copy_speed = copied(files[0], folder / "copy")
+    copy_seconds = [copied(files, folder / "copy")]
     command = [sys.executable, __file__, "--fold", str(base), str(adapter), str(merged)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     folded = json.loads(done.stdout)
+    shutil.rmtree(merged)
+    copy_seconds.append(copied(files, folder / "copy"))
+    copy_speed = total / min(copy_seconds)
     largest = max(path.stat().st_size for path in files)
     speed = total / folded["seconds"]
     allowed = MEMORY_FACTOR * largest + MEMORY_MORE_BYTES
@@ -90,6 +94,7 @@ def run(folder: Path, shape: str) -> dict[str, Any]:
         "largest_file_gb": largest / 1e9,
         "seconds": folded["seconds"],
         "mb_per_second": speed / 1e6,
+        "copy_seconds": copy_seconds,
         "copy_mb_per_second": copy_speed / 1e6,
         "speed_fraction": speed / copy_speed,
         "peak_gb": folded["peak_bytes"] / 1e9,
@@ -161,7 +166,7 @@ def write_base(folder: Path, slots: list[Slot], shape: dict[str, int]) -> list[P
         for slot in part:
             count = math.prod(slot.shape)
             weights = noise.repeat(-(-count // len(noise)))[:count].view(slot.shape)
-            writer.write(slot.name, weights)
+            writer.write(slot.name, [weights])
             places[slot.name] = path.name
         writer.close()
         files.append(path)
@@ -194,19 +199,22 @@ def write_adapter(folder: Path, slots: list[Slot]) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(settings))
 
 
-def copied(source: Path, target: Path) -> float:
-    """Return the bytes per second of copying a file to the same disk, down to the disk."""
-    drop_from_cache(source)
+def copied(sources: list[Path], folder: Path) -> float:
+    """Return the seconds it takes to copy files to the same disk, down to the disk; both are gone from memory after."""
+    for source in sources:
+        drop_from_cache(source)
+    folder.mkdir()
     started = time.perf_counter()
-    with source.open("rb") as reading, target.open("wb") as writing:
-        shutil.copyfileobj(reading, writing, 2**24)
-        writing.flush()
-        subprocess.run(["sync", str(target)], check=True)
+    for source in sources:
+        with source.open("rb") as reading, (folder / source.name).open("wb") as writing:
+            shutil.copyfileobj(reading, writing, 2**24)
+            writing.flush()
+            os.fsync(writing.fileno())
     seconds = time.perf_counter() - started
-    size = target.stat().st_size
-    target.unlink()
-    drop_from_cache(source)
-    return size / seconds
+    shutil.rmtree(folder)
+    for source in sources:
+        drop_from_cache(source)
+    return seconds
 
 
 def drop_from_cache(path: Path) -> None:

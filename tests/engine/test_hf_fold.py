@@ -1,5 +1,6 @@
 """A base on disk and an adapter folded into one model, file by file."""
 
+import hashlib
 import json
 import os
 import threading
@@ -12,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from duologue.engine import Adapter, BaseModel, LoraSettings, open_trainer
-from duologue.engine.hf import parity
+from duologue.engine.hf import fold as hf_fold
+from duologue.engine.hf import parity, shard
 from duologue.engine.hf.fold import find_files, fold
 from duologue.engine.hf.load import load_model
 from duologue.engine.hf.merge import attach
@@ -68,16 +70,22 @@ def merged(adapter: Adapter, folder: Path, **changed: object) -> Path:
         pytest.param({"init_weights": "pissa"}, marks=pytest.mark.slow),
     ],
 )
-def test_the_folded_weights_are_those_that_peft_folds_in_memory(sharded: str, tmp_path: Path, lora: dict) -> None:
+def test_the_folded_weights_are_those_that_peft_folds_in_memory(
+    sharded: str, tmp_path: Path, lora: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adapter = trained(BaseModel(sharded), tmp_path / "run", **lora)
-    folder = merged(adapter, tmp_path / "merged")
+    at_once = merged(adapter, tmp_path / "merged")
+    monkeypatch.setattr(hf_fold, "_PART_NUMBERS", 300)
+    in_parts = merged(adapter, tmp_path / "in parts")
 
     expected = attach(load_model(adapter.base), adapter).merge_and_unload().state_dict()
-    found = AutoModelForCausalLM.from_pretrained(folder).state_dict()
 
-    assert found.keys() == expected.keys()
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
+    assert any(tensor.numel() > 10 * 300 for tensor in expected.values())
+    for folder in (at_once, in_parts):
+        found = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+        assert found.keys() == expected.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
 
 
 def test_the_files_are_cut_as_the_bases_and_read_by_the_library(plain: Adapter, sharded: str, tmp_path: Path) -> None:
@@ -242,7 +250,7 @@ def test_a_written_file_is_what_the_library_reads(tmp_path: Path, dtype: torch.d
         tmp_path / "one.safetensors", [Slot(name, tuple(each.shape)) for name, each in tensors.items()], dtype=dtype
     )
     for name, tensor in tensors.items():
-        writer.write(name, tensor)
+        writer.write(name, tensor.split(2))
     digest = writer.close()
 
     read = load_file(tmp_path / "one.safetensors")
@@ -251,6 +259,35 @@ def test_a_written_file_is_what_the_library_reads(tmp_path: Path, dtype: torch.d
     assert read.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert torch.equal(read[name], tensor)
+
+
+@pytest.mark.parametrize("sync_bytes", [1, 2**28])
+def test_the_hash_is_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync_bytes: int) -> None:
+    monkeypatch.setattr(shard, "_SYNC_BYTES", sync_bytes)
+    slots = [Slot(str(number), (number, 1000)) for number in range(40)]
+    writer = ShardWriter(tmp_path / "one.safetensors", slots, dtype=torch.float32)
+    for slot in slots:
+        writer.write(slot.name, torch.randn(slot.shape).split(3))
+
+    assert writer.close() == hashlib.sha256((tmp_path / "one.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_disk_that_is_full_in_the_middle_of_a_file_is_said() -> None:
+    slots = [Slot(str(number), (2**20,)) for number in range(40)]
+    writer = ShardWriter(Path("/dev/full"), slots, dtype=torch.float32)
+    written = []
+
+    def write() -> None:
+        for slot in slots:
+            writer.write(slot.name, [torch.zeros(slot.shape)])
+            written.append(slot.name)
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    writer.abandon()
+
+    assert len(written) < len(slots)
 
 
 def test_a_full_disk_is_said(plain: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +35,13 @@ from duologue.files import write_whole
 INDEX = "model.safetensors.index.json"
 _DONE = ".done.json"  # which files of an unfinished merge are whole
 _PREFIX = "base_model.model."
-_BLOCK_NUMBERS = 2**24  # numbers of a tensor in work at once, 64 MiB as float32
+_PART_NUMBERS = 2**22  # numbers of a tensor in work at once, 16 MiB as float32
 _OTHER_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "LICENSE*", "NOTICE*", "USE_POLICY*")
 FETCHED = ("*.safetensors", *_OTHER_FILES)
 # The same weights in the publisher's own form, adapters, and what lies in folders of its own: transformers reads none.
 NOT_FETCHED = ("consolidated*", "adapter_*", "*/*")
 _WHOLE = "model.safetensors"
-# O outputs, I inputs
+# O outputs, I inputs, R some rows of the outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +60,15 @@ class Update:
     scale: float
     magnitude: torch.Tensor | None = None
 
-    def apply(self, weight_OI: torch.Tensor) -> None:
-        """Change a weight in float32 in place.
+    def apply(self, part_RI: torch.Tensor, at: int) -> None:
+        """Change the rows of a weight from the one numbered `at` on, in float32 in place.
 
         W + s B A (Hu 2021); with DoRA each row is then scaled to its own length (Liu 2024).
         """
-        rows = max(1, _BLOCK_NUMBERS // weight_OI.shape[1])
-        for at in range(0, len(weight_OI), rows):
-            part = weight_OI[at : at + rows]
-            part.addmm_(self.b[at : at + rows], self.a, alpha=self.scale)
-            if self.magnitude is not None:
-                part.mul_((self.magnitude[at : at + rows] / part.norm(dim=1))[:, None])
+        rows = slice(at, at + len(part_RI))
+        part_RI.addmm_(self.b[rows], self.a, alpha=self.scale)
+        if self.magnitude is not None:
+            part_RI.mul_((self.magnitude[rows] / part_RI.norm(dim=1))[:, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +208,20 @@ def fold(
         }
         on_event(Event("preparing", values=values))
 
+    room = torch.empty(max([_PART_NUMBERS, *(update.a.shape[1] for update in updates.values())]))
     for file, slots in files.slots.items():
         if file not in done:
             writer = ShardWriter(folder / f"{file}.partial", slots, dtype=DTYPES[dtype])
             try:
-                for slot in slots:
-                    tensor = whole.get(slot.name)
-                    if tensor is None:
-                        tensor = quantise(slot.name, files.tensor(file, slot.name))
-                    writer.write(slot.name, _updated(tensor, updates.get(slot.name), DTYPES[dtype]))
-                    report(num_bytes)
-                    num_bytes += slot.num_bytes(DTYPES[dtype])
-                done[file] = writer.close()
+                with _threads_left_to(writer):
+                    for slot in slots:
+                        tensor = whole.get(slot.name)
+                        if tensor is None:
+                            tensor = quantise(slot.name, files.tensor(file, slot.name))
+                        writer.write(slot.name, _updated(tensor, updates.get(slot.name), DTYPES[dtype], room))
+                        report(num_bytes)
+                        num_bytes += slot.num_bytes(DTYPES[dtype])
+                    done[file] = writer.close()
             finally:
                 writer.abandon()
             os.replace(folder / f"{file}.partial", folder / file)
@@ -294,12 +295,30 @@ def _check_base(adapter: Adapter, files: BaseFiles) -> None:
         )
 
 
-def _updated(weight: torch.Tensor, update: Update | None, dtype: torch.dtype) -> torch.Tensor:
+def _updated(
+    weight: torch.Tensor, update: Update | None, dtype: torch.dtype, room: torch.Tensor
+) -> Iterator[torch.Tensor]:
+    """Yield the new weight part by part, computed in a room that is used again."""
     if update is None:
-        return weight.to(dtype)
-    exact_OI = weight.to(torch.float32, copy=True)
-    update.apply(exact_OI)
-    return exact_OI.to(dtype)
+        yield from (part.to(dtype) for part in weight.reshape(-1).split(_PART_NUMBERS))
+        return
+    num_rows = max(1, len(room) // weight.shape[1])
+    for at in range(0, len(weight), num_rows):
+        part_RI = weight[at : at + num_rows]
+        exact_RI = room[: part_RI.numel()].view_as(part_RI).copy_(part_RI)
+        update.apply(exact_RI, at)
+        yield exact_RI.to(dtype, copy=True)
+
+
+@contextmanager
+def _threads_left_to(writer: ShardWriter) -> Iterator[None]:
+    """Leave cores to a writer's threads: where all of them compute, each waits at the end of every product."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - writer.num_busy))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _leave(name: str, weight: torch.Tensor) -> torch.Tensor:
